@@ -1,0 +1,42 @@
+"""Describe single cells by what is written about the genes they express.
+
+gene texts -> gene vectors -> cell embeddings -> clusters | vulnerability | trajectory | meaning -> figures, report
+
+>>> import lexicell as lx
+
+Namespaces: ``lx.emb`` (texts, vectors, cells), ``lx.tl`` (tools), ``lx.pl`` (plots), ``lx.embedders``, ``lx.datasets``;
+functions: ``lx.report``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["GeneEmbedding", "datasets", "emb", "embedders", "pl", "report", "tl"]
+
+if TYPE_CHECKING:
+    from . import datasets, emb, embedders, pl, tl
+    from ._report import report
+    from .core.embedding import GeneEmbedding
+
+_MODULES = ("datasets", "emb", "embedders", "pl", "tl")
+_OBJECTS = {"report": "._report", "GeneEmbedding": ".core.embedding"}
+
+
+# anndata alone takes longer to import than the half second that `import lexicell` may take,
+# so each name is imported when first touched (PEP 562).
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _OBJECTS:
+        value = getattr(importlib.import_module(_OBJECTS[name], __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'lexicell' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

@@ -1,0 +1,68 @@
+"""Every exception lexicell raises on purpose.
+
+LexicellError
+├── InputError (ValueError)               what was passed or read is wrong
+├── MissingKeyError (KeyError)            a column, layer, slot or gene is not there
+├── MissingDependencyError (ImportError)  an extra is not installed
+└── ProviderError (RuntimeError)          a server or a download failed
+
+The command line turns these into one line and exit code 2; anything else is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LexicellError(Exception):
+    """Base of every error raised on purpose: its message says what is wrong and what to do next."""
+
+
+class InputError(LexicellError, ValueError):
+    """Something passed to lexicell, or read from a file, cannot be used."""
+
+
+class MissingKeyError(LexicellError, KeyError):
+    """A named column, layer, slot or gene does not exist."""
+
+    # KeyError prints the repr of its argument, which would quote and escape the whole sentence.
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingDependencyError(LexicellError, ImportError):
+    """An optional dependency is needed; the message names the extra to install."""
+
+
+class ProviderError(LexicellError, RuntimeError):
+    """A server, a download or another outside service failed for good (retries included)."""
+
+
+def choices(options: Iterable[object], *, limit: int = 30) -> str:
+    """Write the valid choices for an error message: sorted by the caller, quoted, cut after `limit`."""
+    names = [f"'{option}'" for option in options]
+    if not names:
+        return "none"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def check_choice(value: str, options: Iterable[str], what: str) -> str:
+    """Return `value` if it is one of `options`; otherwise raise an `InputError` that lists them and the nearest."""
+    options = list(options)
+    if value in options:
+        return value
+    near = difflib.get_close_matches(str(value), options, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise InputError(f"unknown {what} '{value}'; choose one of {choices(options)}.{hint}")
+
+
+def check_key(value: str, options: Iterable[str], what: str) -> str:
+    """Return `value` if it is one of the keys that exist; otherwise raise a `MissingKeyError` that lists them."""
+    options = list(options)
+    if value in options:
+        return value
+    near = difflib.get_close_matches(str(value), options, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise MissingKeyError(f"no {what} '{value}'; there is {choices(options)}.{hint}")

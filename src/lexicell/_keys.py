@@ -1,0 +1,49 @@
+"""Every AnnData key lexicell writes, once.
+
+Keys that belong to one run carry its prefix: with ``key_added="X_text"`` the prefix is ``text``; another
+``key_added`` gives another prefix, so that several runs live side by side in one object.
+"""
+
+from __future__ import annotations
+
+UNS = "lexicell"  # uns[UNS][key]: provenance and results
+X_TEXT = "X_text"  # obsm: cell embedding, the default key_added of emb.cells
+X_FUSED = "X_text_fused"  # obsm: emb.fuse
+COVERAGE = "text_coverage"  # obs: share of a cell's counts whose gene has text
+GENE_SOURCE = "gene_text_source"  # var: where a gene's text came from
+CONCEPTS = "text_concepts"  # obsm: tl.concepts
+
+
+def prefix(key: str) -> str:
+    """The prefix of the keys that belong to the representation `key`: 'X_text' -> 'text'."""
+    return key[2:] if key.startswith("X_") and len(key) > 2 else key
+
+
+def neighbors(name: str) -> str:
+    """Key of the neighbour graph in `uns` (scanpy's convention, under our own name)."""
+    return f"{name}_neighbors"
+
+
+def connectivities(name: str) -> str:
+    """Key of the connectivities in `obsp`."""
+    return f"{name}_connectivities"
+
+
+def distances(name: str) -> str:
+    """Key of the neighbour distances in `obsp`."""
+    return f"{name}_distances"
+
+
+def umap(name: str) -> str:
+    """Key of the two-dimensional map in `obsm`."""
+    return f"X_{name}_umap"
+
+
+def leiden(name: str) -> str:
+    """Key of the Leiden clusters in `obs`."""
+    return f"{name}_leiden"
+
+
+def kmeans(name: str) -> str:
+    """Key of the k-means clusters in `obs`."""
+    return f"{name}_kmeans"

@@ -1,0 +1,62 @@
+"""Test-wide rules: no network but loopback, no shared cache, headless figures."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", ""}
+_connect = socket.socket.connect
+_getaddrinfo = socket.getaddrinfo
+
+
+def _is_local(host: object) -> bool:
+    text = host.decode() if isinstance(host, bytes) else str(host)
+    return text in _LOOPBACK or text.startswith("127.") or text == "None"
+
+
+def _guarded_connect(self: socket.socket, address: Any) -> None:
+    if self.family != socket.AF_UNIX and not _is_local(address[0]):
+        raise RuntimeError(f"a test tried to reach {address[0]}: tests may use loopback only")
+    return _connect(self, address)
+
+
+def _guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+    if not _is_local(host):
+        raise RuntimeError(f"a test tried to look up {host}: tests may use loopback only")
+    return _getaddrinfo(host, *args, **kwargs)
+
+
+socket.socket.connect = _guarded_connect  # type: ignore[method-assign]
+socket.getaddrinfo = _guarded_getaddrinfo
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache, and no key of the user's leaks into a test."""
+    monkeypatch.setenv("LEXICELL_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    for name in ("OPENAI_API_KEY", "NCBI_API_KEY", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+SHARED = Path(os.environ.get("LEXICELL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with real data sets that are not part of the project; tests that need it skip without it."""
+    if not SHARED.is_dir():
+        pytest.skip("no folder of real data sets; name one with LEXICELL_TEST_DATA")
+    return SHARED
