@@ -48,7 +48,9 @@ def _write_frame(group: Any, name: str, frame: pd.DataFrame) -> None:
 
 
 def _write_value(group: Any, name: str, value: Any) -> None:
-    if isinstance(value, Mapping):
+    if isinstance(value, pd.DataFrame):
+        _write_frame(group, name, value)
+    elif isinstance(value, Mapping):
         node = group.create_group(name)
         _tag(node, "dict", "0.1.0")
         for key, item in value.items():
@@ -73,7 +75,7 @@ def write_embedding(genes: GeneEmbedding, path: Path) -> None:
             _tag(matrix, "array", "0.2.0")
             _write_frame(file, "obs", table)
             _write_frame(file, "var", pd.DataFrame(index=[f"dim_{i}" for i in range(genes.dim)]))
-            _write_value(file, "uns", genes.provenance)
+            _write_value(file, "uns", {"provenance": genes.provenance, "coverage": genes.coverage})
             for empty in ("layers", "obsm", "obsp", "varm", "varp"):
                 _write_value(file, empty, {})
         aside.replace(path)
@@ -93,6 +95,8 @@ def _read_value(node: Any) -> Any:
     if kind.startswith("nullable-"):
         values, mask = _read_value(node["values"]), node["mask"][()]
         return np.asarray(["" if m else v for v, m in zip(values, mask, strict=True)], dtype=values.dtype)
+    if kind == "dataframe":
+        return _read_frame(node)
     if isinstance(node, h5py.Group):
         return {key: _read_value(node[key]) for key in node}
     if h5py.check_string_dtype(node.dtype) is not None:
@@ -102,6 +106,12 @@ def _read_value(node: Any) -> Any:
     return raw.item() if node.shape == () else raw
 
 
+def _read_frame(node: Any) -> pd.DataFrame:
+    names = _read_value(node[_text(node.attrs["_index"])])
+    columns = [_text(c) for c in node.attrs["column-order"]]
+    return pd.DataFrame({c: _read_value(node[c]) for c in columns}, index=pd.Index(names, dtype=object))
+
+
 def read_embedding(path: Path) -> GeneEmbedding:
     """Read a `GeneEmbedding` from an h5ad file of genes x dims."""
     if not path.is_file():
@@ -109,12 +119,16 @@ def read_embedding(path: Path) -> GeneEmbedding:
     try:
         with h5py.File(path, "r") as file:
             vectors = file["X"][()]
-            obs = file["obs"]
-            names = _read_value(obs[_text(obs.attrs["_index"])])
-            columns = [_text(c) for c in obs.attrs["column-order"]]
-            frame = pd.DataFrame({c: _read_value(obs[c]) for c in columns}, index=pd.Index(names, dtype=object))
-            provenance = _read_value(file["uns"]) if "uns" in file else {}
+            frame = _read_frame(file["obs"])
+            uns = _read_value(file["uns"]) if "uns" in file else {}
     except (OSError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"'{path}' is not a gene embedding written by GeneEmbedding.save ({error})") from error
     texts = [str(t) for t in frame.pop(_TEXT)] if _TEXT in frame else None
-    return GeneEmbedding.from_vectors(names, vectors, texts=texts, table=frame, provenance=provenance)
+    return GeneEmbedding.from_vectors(
+        frame.index,
+        vectors,
+        texts=texts,
+        table=frame,
+        provenance=uns.get("provenance", {}),
+        coverage=uns.get("coverage"),
+    )

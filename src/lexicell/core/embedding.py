@@ -37,6 +37,9 @@ class GeneEmbedding:
         else the source knows.
     provenance
         Nested dict of strings, numbers, bools and arrays: source, version, date, embedder, revision, dimensions, hashes.
+    coverage
+        One row for every gene that was asked for, those without a text included: what it matched, or why it did not.
+        Equal to `table` where nothing is known of other genes.
 
     Examples
     --------
@@ -52,6 +55,7 @@ class GeneEmbedding:
     texts: NDArray[Any]
     table: pd.DataFrame
     provenance: dict[str, Any] = field(default_factory=dict)
+    coverage: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
     def from_vectors(
@@ -62,6 +66,7 @@ class GeneEmbedding:
         texts: Sequence[str] | NDArray[Any] | None = None,
         table: pd.DataFrame | None = None,
         provenance: Mapping[str, Any] | None = None,
+        coverage: pd.DataFrame | None = None,
     ) -> GeneEmbedding:
         """Wrap a matrix of gene vectors.
 
@@ -78,6 +83,8 @@ class GeneEmbedding:
             Facts a gene, one row each, in the order of `ids`.
         provenance
             Where the vectors came from.
+        coverage
+            One row for every gene asked for, indexed by its name; default: `table`.
 
         Raises
         ------
@@ -107,7 +114,7 @@ class GeneEmbedding:
         if not keep.all():
             names, matrix, words, frame = names[keep], np.ascontiguousarray(matrix[keep]), words[keep], frame[keep]
         matrix.setflags(write=False)
-        return cls(names, matrix, words, frame, dict(provenance or {}))
+        return cls(names, matrix, words, frame, dict(provenance or {}), frame if coverage is None else coverage)
 
     @property
     def dim(self) -> int:
@@ -156,10 +163,12 @@ class GeneEmbedding:
             texts=self.texts[rows],
             table=self.table.iloc[rows],
             provenance=self.provenance,
+            coverage=self.coverage,
         )
 
     def save(self, path: str | Path) -> None:
-        """Write an h5ad file (genes x dims; table in obs, texts in ``obs["text"]``, provenance in uns).
+        """Write an h5ad file (genes x dims; table in obs, texts in ``obs["text"]``, provenance in
+        ``uns["provenance"]``, coverage in ``uns["coverage"]``).
 
         The file is written aside and renamed, so that `path` never holds half a file.
         """
