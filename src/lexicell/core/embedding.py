@@ -95,14 +95,18 @@ class GeneEmbedding:
         # A copy, so that the caller's array can change without changing this one.
         matrix = np.array(vectors, dtype=np.float32, order="C", copy=True)
         if matrix.ndim != 2 or len(matrix) != len(names):
-            raise InputError(f"vectors of shape {matrix.shape} do not fit {len(names)} gene ids; one row a gene is needed")
+            raise InputError(
+                f"vectors of shape {matrix.shape} do not fit {len(names)} gene ids; one row a gene is needed"
+            )
         if not np.isfinite(matrix).all():
             bad = names[~np.isfinite(matrix).all(axis=1)]
             raise InputError(f"{len(bad)} gene vectors hold NaN or infinity: {choices(bad, limit=5)}")
         index = pd.Index(names)
         if not index.is_unique:
             twice = index[index.duplicated()].unique()
-            raise InputError(f"{len(twice)} gene ids stand more than once: {choices(twice, limit=5)}; keep one row a gene")
+            raise InputError(
+                f"{len(twice)} gene ids stand more than once: {choices(twice, limit=5)}; keep one row a gene"
+            )
         words = np.asarray([""] * len(names) if texts is None else [str(t) for t in texts], dtype=object)
         if len(words) != len(names):
             raise InputError(f"{len(words)} texts do not fit {len(names)} gene ids")

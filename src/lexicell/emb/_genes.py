@@ -233,5 +233,10 @@ def _vectors(
     chosen = embedders.get(embedder or "local") if embedder is None or isinstance(embedder, str) else embedder
     # One text may stand for many genes; embed() sends each only once.
     vectors = embedders.embed(list(texts), chosen, store=_store(store), show_progress=show_progress)
-    made_by = {"vectors": "computed", "embedder": chosen.name, "revision": chosen.revision, "dim": int(vectors.shape[1])}
+    made_by = {
+        "vectors": "computed",
+        "embedder": chosen.name,
+        "revision": chosen.revision,
+        "dim": int(vectors.shape[1]),
+    }
     return vectors, embedders.space(chosen), made_by

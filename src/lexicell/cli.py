@@ -1,0 +1,283 @@
+"""The command line: each command reads a file, makes one library call and writes a file.
+
+Options have the names and defaults of the Python functions. A user's mistake is one line on stderr and exit code 2,
+an interruption is exit code 130, and only a bug shows a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+from ._errors import InputError, LexicellError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from .core.embedding import GeneEmbedding
+
+_CELLS = click.argument("cells", metavar="CELLS", type=click.Path(path_type=Path))
+
+
+def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+_GENE_OPTIONS = _options(
+    click.option("--organism", help="human, mouse or rat; guessed from the gene names when left out."),
+    click.option("--source", default="bundled", show_default=True, help="Where gene texts come from."),
+    click.option("--embedder", help="What turns texts into vectors; default: the source's own vectors, or 'local'."),
+    click.option(
+        "--id-column", help="Column of var that holds the gene ids; default: var_names, or what matches best."
+    ),
+)
+_COUNT_OPTIONS = _options(
+    click.option("--layer", help="Layer to read instead of X."),
+    click.option("--use-raw", is_flag=True, help="Read .raw instead of X."),
+    click.option(
+        "--normalization",
+        default="auto",
+        show_default=True,
+        help="What the values are: auto, counts, abundance (FPKM, TPM) or log1p.",
+    ),
+    click.option("--library-size", help="Column of obs with totals over all genes, for matrices already subset."),
+)
+_SEED = click.option("--seed", "rng", default=0, show_default=True, help="Seed of everything random.")
+
+
+def _output(default: str | None = None) -> Callable[[Any], Any]:
+    return click.option(
+        "-o", "--output", type=click.Path(path_type=Path), required=default is None, default=default,
+        show_default=default is not None, help="Where to write.",
+    )  # fmt: skip
+
+
+def _read(path: Path) -> AnnData:
+    from ._io import read_cells
+
+    return read_cells(path)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="lexicell")
+def cli() -> None:
+    """Describe single cells by what is written about the genes they express."""
+
+
+@cli.command()
+@_output("lexicell_demo")
+@_SEED
+def demo(output: Path, rng: int) -> None:
+    """Run the whole pipeline on 700 real blood cells and write a report. No network, no key."""
+    from ._run import demo as run_demo
+
+    run_demo(output, rng=rng, say=_say)
+
+
+@cli.command()
+@_CELLS
+@_output()
+@_GENE_OPTIONS
+@_COUNT_OPTIONS
+@click.option("--preset", default="whitened", show_default=True, help="Formula of the cell embedding.")
+@click.option("--top-n", type=int, help="Genes a cell; default: the preset's own (0: all).")
+@click.option("--use-rep", default="fused", show_default=True, help="What is clustered: fused, text or expression.")
+@click.option("--cell-type", help="Column of obs with known labels, to compare the clusters with.")
+@click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
+@_SEED
+def run(cells: Path, **options: Any) -> None:
+    """From a file of cells to embedding, clusters and a report, in one folder."""
+    from ._run import run_file
+
+    run_file(cells, say=_say, **options)
+
+
+@cli.command()
+@_CELLS
+@_output()
+@_GENE_OPTIONS
+def genes(cells: Path, output: Path, **options: Any) -> None:
+    """Find the text and the vector of each gene and write them as h5ad (genes x dimensions)."""
+    from . import emb
+    from ._io import check_writable
+
+    check_writable(output)
+    result = emb.genes(_read(cells), **options)
+    result.save(output)
+    missing = len(result.coverage) - len(result)
+    _say(f"{output}: {len(result):,} genes x {result.dim} dimensions; {missing:,} genes have no text")
+
+
+@cli.command()
+@_CELLS
+@_output()
+@click.option("--genes", "genes_file", type=click.Path(path_type=Path), help="A file written by 'lexicell genes'.")
+@_GENE_OPTIONS
+@_COUNT_OPTIONS
+@click.option("--preset", default="paper", show_default=True, help="Formula of the cell embedding.")
+@click.option("--top-n", type=int, help="Genes a cell; default: the preset's own (0: all).")
+@click.option("--l2/--no-l2", default=None, help="Scale each cell to unit length; default: the preset's own.")
+@click.option("--key-added", default="X_text", show_default=True, help="Where in obsm the embedding goes.")
+@click.option("--n-jobs", type=int, help="Threads; default: all cores.")
+def embed(
+    cells: Path,
+    output: Path,
+    genes_file: Path | None,
+    organism: str | None,
+    source: str,
+    embedder: str | None,
+    id_column: str | None,
+    **options: Any,
+) -> None:
+    """Embed each cell and write the data with obsm['X_text']."""
+    from . import emb
+    from ._io import check_writable, write_cells
+
+    check_writable(output)
+    adata = _read(cells)
+    found = _genes(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
+    emb.cells(adata, found, **_top_n(options))
+    write_cells(adata, output)
+    shape = adata.obsm[options["key_added"]].shape
+    _say(f"{output}: {shape[0]:,} cells x {shape[1]} dimensions in obsm['{options['key_added']}']")
+
+
+def _genes(adata: AnnData, file: Path | None, **options: Any) -> GeneEmbedding:
+    from . import emb
+    from .core.embedding import GeneEmbedding
+
+    return emb.genes(adata, **options) if file is None else GeneEmbedding.load(file)
+
+
+def _top_n(options: dict[str, Any]) -> dict[str, Any]:
+    """On the command line None means 'not given' and 0 means 'all genes', which Python writes as None."""
+    if options["top_n"] is None:
+        del options["top_n"]
+    elif options["top_n"] == 0:
+        options["top_n"] = None
+    return options
+
+
+@cli.command()
+@_CELLS
+@_output()
+@click.option("--use-rep", default="X_text", show_default=True, help="Key of the representation in obsm.")
+@click.option("--method", default="leiden", show_default=True, help="leiden or kmeans.")
+@click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
+@click.option("--n-clusters", type=int, help="Wanted number of clusters.")
+@click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
+@_SEED
+def cluster(cells: Path, output: Path, **options: Any) -> None:
+    """Cluster embedded cells and write the data with the clusters in obs."""
+    from . import tl
+    from ._io import check_writable, write_cells
+
+    check_writable(output)
+    adata = _read(cells)
+    tl.cluster(adata, **options)
+    write_cells(adata, output)
+    _say(f"{output}: written")
+
+
+@cli.command()
+@_CELLS
+@_output("report.html")
+def report(cells: Path, output: Path) -> None:
+    """Write everything lexicell found in a file as one self-contained HTML page."""
+    from ._io import check_writable
+    from ._report import report as write_report
+
+    check_writable(output)
+    write_report(_read(cells), output)
+    _say(f"{output}: written")
+
+
+@cli.group()
+def cache() -> None:
+    """Look after the vectors already computed."""
+
+
+@cache.command()
+def info() -> None:
+    """Say where the store is, how large, and what is in it."""
+    from .store import Store
+
+    for name, value in Store().info().items():
+        click.echo(f"{name}\t{value}")
+
+
+@cache.command()
+@click.option("--space", help="Only the vectors of this embedder; default: all.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clear(space: str | None, yes: bool) -> None:
+    """Delete stored vectors."""
+    from .store import Store
+
+    if not yes and not click.confirm("Delete stored vectors? What was paid for would have to be paid again."):
+        return
+    Store().clear(space)
+
+
+@cache.command()
+@_output()
+def export(output: Path) -> None:
+    """Write all stored vectors to one file."""
+    from ._io import check_writable
+    from .store import Store
+
+    check_writable(output)
+    Store().export(output)
+    _say(f"{output}: written")
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    # Warnings of other libraries speak of code, not of the user's data.
+    if issubclass(category, UserWarning) and Path(filename).is_relative_to(Path(__file__).parent):
+        _say(f"lexicell: warning: {_one_line(str(message))}")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the console script."""
+    warnings.showwarning = _warn
+    try:
+        cli.main(args=argv, prog_name="lexicell", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("lexicell: interrupted; what was finished is kept, the same command goes on from there")
+        sys.exit(130)
+    except click.ClickException as error:
+        _say(f"lexicell: error: {_one_line(error.format_message())}")
+        sys.exit(2)
+    except LexicellError as error:
+        _say(f"lexicell: error: {_one_line(str(error))}")
+        sys.exit(2)
+    except (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        _say(f"lexicell: error: {_one_line(str(InputError(error)))}")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != 28:  # ENOSPC
+            raise
+        _say(f"lexicell: error: the disk is full ({error.filename or 'output'})")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
