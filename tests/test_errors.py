@@ -18,8 +18,13 @@ from lexicell._errors import (
 
 @pytest.mark.parametrize(
     ("error", "builtin"),
-    [(InputError, ValueError), (MissingKeyError, KeyError), (MissingDependencyError, ImportError), (ProviderError, RuntimeError)],
-)  # fmt: skip
+    [
+        (InputError, ValueError),
+        (MissingKeyError, KeyError),
+        (MissingDependencyError, ImportError),
+        (ProviderError, RuntimeError),
+    ],
+)
 def test_each_error_is_ours_and_a_builtin(error: type[LexicellError], builtin: type[Exception]) -> None:
     assert issubclass(error, LexicellError)
     assert issubclass(error, builtin)
@@ -28,7 +33,7 @@ def test_each_error_is_ours_and_a_builtin(error: type[LexicellError], builtin: t
 
 def test_a_wrong_choice_lists_the_right_ones_and_the_nearest() -> None:
     with pytest.raises(
-        InputError, match="unknown preset 'papr'; choose one of 'paper', 'whitened'. Did you mean 'paper'?"
+        InputError, match=r"unknown preset 'papr'; choose one of 'paper', 'whitened'\. Did you mean 'paper'\?"
     ):
         check_choice("papr", ["paper", "whitened"], "preset")
     assert check_choice("paper", ["paper", "whitened"], "preset") == "paper"

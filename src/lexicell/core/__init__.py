@@ -1,0 +1,1 @@
+"""Arrays only: formulas and statistics, without AnnData, figures or network."""

@@ -171,10 +171,9 @@ class GeneEmbedding:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write an h5ad file (genes x dims; table in obs, texts in ``obs["text"]``, provenance in
-        ``uns["provenance"]``, coverage in ``uns["coverage"]``).
+        """Write an h5ad file of genes x dims.
 
-        The file is written aside and renamed, so that `path` never holds half a file.
+        The table stands in ``obs``, texts in ``obs["text"]``, provenance and coverage in ``uns``. The file is written aside and renamed, so that `path` never holds half a file.
         """
         from ._h5 import write_embedding
 

@@ -1,0 +1,1 @@
+"""The bundled gene table, gene vectors and concept lexicon, with their licences."""
