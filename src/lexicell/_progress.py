@@ -35,7 +35,6 @@ def progress(what: str, total: int, *, show: bool | None = None) -> Iterator[Adv
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 

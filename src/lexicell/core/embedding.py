@@ -36,7 +36,7 @@ class GeneEmbedding:
         One row a gene, indexed by `ids`: NCBI ``gene_id``, ``symbol``, ``matched_by``, ``text_source`` and whatever
         else the source knows.
     provenance
-        Nested dict of strings, numbers, bools and arrays: source, version, date, embedder, revision, dimensions, hashes.
+        Nested dict of strings, numbers, bools and arrays: source, version, date, embedder, revision, dims, hashes.
     coverage
         One row for every gene that was asked for, those without a text included: what it matched, or why it did not.
         Equal to `table` where nothing is known of other genes.
@@ -173,7 +173,8 @@ class GeneEmbedding:
     def save(self, path: str | Path) -> None:
         """Write an h5ad file of genes x dims.
 
-        The table stands in ``obs``, texts in ``obs["text"]``, provenance and coverage in ``uns``. The file is written aside and renamed, so that `path` never holds half a file.
+        The table stands in ``obs``, texts in ``obs["text"]``, provenance and coverage in ``uns``. The file is written
+        aside and renamed, so that `path` never holds half a file.
         """
         from ._h5 import write_embedding
 
