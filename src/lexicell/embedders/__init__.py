@@ -1,0 +1,13 @@
+"""Text to vectors: the local model, Hugging Face models, OpenAI and compatible servers, plugins.
+
+:func:`get` returns an embedder by name, :func:`list` describes all, :func:`embed` turns texts into vectors.
+"""
+
+from __future__ import annotations
+
+from ._base import Embedder, EmbedderInfo, space_of
+from ._embed import embed
+from ._registry import describe as list  # noqa: A004  (lx.embedders.list() is the public name)
+from ._registry import get
+
+__all__ = ["Embedder", "EmbedderInfo", "embed", "get", "list", "space_of"]

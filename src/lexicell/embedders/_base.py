@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Embedder"]
+__all__ = ["Embedder", "EmbedderInfo", "space_of"]
 
 
 @runtime_checkable
@@ -17,6 +18,9 @@ class Embedder(Protocol):
 
     A provider writes `embed` and no more: de-duplication, batches, the store, order and length checks and progress
     stand once, in :func:`lexicell.embedders.embed`.
+
+    Making an embedder must be cheap and must neither load a model nor reach a network: texts whose vectors are all
+    in the store are answered without either.
 
     Attributes
     ----------
@@ -28,6 +32,23 @@ class Embedder(Protocol):
         Length of each vector.
     leaves_machine
         Whether texts are sent to another machine.
+
+    Notes
+    -----
+    An embedder may also have any of these:
+
+    ``batch_size`` : int, default 64
+        Texts a call of `embed`.
+    ``plan(texts) -> sequence of sequences of int``
+        Its own batches, as positions in `texts`, each position exactly once; takes the place of ``batch_size``.
+        One batch is one call of `embed`, and is stored as soon as the call returns.
+    ``concurrency`` : int, default 1
+        How many calls of `embed` may run at once, each in a thread of its own.
+    ``cancel()``
+        Called once when the run is interrupted or a batch has failed: calls in flight should finish or fail soon
+        (no more retries, no more waiting); what they return is still stored.
+    ``truncated(texts) -> sequence of int``
+        Positions of the texts that are longer than the model reads; the caller is warned.
     """
 
     name: str
@@ -38,3 +59,36 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed one batch; returns ``(len(texts), dim)`` float32 in the order given."""
         ...
+
+
+@dataclass(frozen=True)
+class EmbedderInfo:
+    """One row of :func:`lexicell.embedders.list`, stated by the module that provides the embedder.
+
+    Attributes
+    ----------
+    name
+        What to pass to :func:`lexicell.embedders.get`; a placeholder stands in capitals (``"hf:MODEL"``).
+    dim
+        Length of a vector; 0 where it depends on the model.
+    needs
+        What must be installed or set, in words; empty where nothing is.
+    available
+        Whether it would run here and now, as far as can be told without loading it.
+    licence
+        Licence of the model, or the terms of the service.
+    leaves_machine
+        Whether texts are sent to another machine.
+    """
+
+    name: str
+    dim: int
+    needs: str
+    available: bool
+    licence: str
+    leaves_machine: bool
+
+
+def space_of(embedder: Embedder) -> str:
+    """Name of the vector space of an embedder: vectors are interchangeable exactly within one space."""
+    return f"{embedder.name}@{embedder.revision}/{embedder.dim}"

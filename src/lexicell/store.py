@@ -1,0 +1,299 @@
+"""Vectors already computed: one SQLite file, keyed by content.
+
+The key of a vector is a hash of its space (embedder, revision, dimensions) and its text. Which gene has which text is
+kept elsewhere, so two genes that share a text share one row and neither is lost. Documents (whole gene embeddings)
+are kept beside the vectors under a kind and a key.
+
+Several processes may read and write at once: SQLite's write-ahead log, a long busy time-out, and one short
+transaction a batch. What `put_many` has returned from is on disk; a process killed in the middle of it leaves the file
+as it was before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._errors import InputError
+
+__all__ = ["Store", "cache_dir"]
+
+_APPLICATION_ID = 0x6C786331  # "lxc1": tells our files from other SQLite files
+_SCHEMA = 1
+_BUSY_SECONDS = 120.0
+_ASKED_AT_ONCE = 500  # below the 999 variables a statement may have in old builds of SQLite
+_DTYPES = {"f2": "<f2", "f4": "<f4", "f8": "<f8"}
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS spaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, dim INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS vectors (id INTEGER PRIMARY KEY, space INTEGER NOT NULL REFERENCES spaces(id),
+    key BLOB NOT NULL, dtype TEXT NOT NULL, vector BLOB NOT NULL, text TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS vectors_by_key ON vectors (space, key);
+CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, key TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS records_by_key ON records (kind, key);
+"""
+
+
+def cache_dir() -> Path:
+    """Folder of everything lexicell keeps for the user: ``LEXICELL_CACHE_DIR`` if set, else the system's cache folder.
+
+    The folder is not made here.
+    """
+    named = os.environ.get("LEXICELL_CACHE_DIR")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("lexicell"))
+
+
+def _key(space: str, text: str) -> bytes:
+    return hashlib.blake2b(f"{space}\0{text}".encode(), digest_size=20).digest()
+
+
+class Store:
+    """Vectors and documents that must not be computed, or paid for, twice.
+
+    Nothing is opened or made before the first use. An object may be shared between threads, and survives a fork: each
+    process opens a connection of its own.
+
+    Parameters
+    ----------
+    path
+        The file; None is ``store.sqlite`` in :func:`cache_dir`. Missing folders are made.
+    read_only
+        Never write, not even to make the file.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from lexicell.store import Store
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Store(f"{folder}/store.sqlite") as store:
+    ...         store.put_many("toy@1/2", ["SOD1"], np.array([[1.0, 0.0]], dtype=np.float32))
+    ...         store.get_many("toy@1/2", ["SOD1", "TARDBP"])
+    {'SOD1': array([1., 0.], dtype=float32)}
+    """
+
+    def __init__(self, path: str | Path | None = None, *, read_only: bool = False) -> None:
+        self.path = (cache_dir() / "store.sqlite") if path is None else Path(path).expanduser()
+        self.read_only = read_only
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}{', read_only=True' if self.read_only else ''})"
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def __del__(self) -> None:
+        # Python 3.13 warns about connections that are dropped unclosed.
+        if getattr(self, "_connection", None) is not None:
+            self.close()
+
+    def get_many(self, space: str, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Look up the vectors of texts.
+
+        Parameters
+        ----------
+        space
+            Name of the vector space, see :func:`lexicell.embedders.space_of`.
+        texts
+            Any strings; repeats count once.
+
+        Returns
+        -------
+        Text -> vector ``(dim,)`` in the dtype it was stored with, read-only; texts that are not stored are left out.
+        """
+        wanted = {_key(space, text): text for text in texts}
+        found: dict[str, NDArray[Any]] = {}
+        with self._reading() as db:
+            row = None if db is None else db.execute("SELECT id, dim FROM spaces WHERE name = ?", (space,)).fetchone()
+            if db is None or row is None:
+                return found
+            number, dim = row
+            keys = list(wanted)
+            for start in range(0, len(keys), _ASKED_AT_ONCE):
+                part = keys[start : start + _ASKED_AT_ONCE]
+                marks = ",".join("?" * len(part))
+                statement = f"SELECT key, dtype, vector FROM vectors WHERE space = ? AND key IN ({marks})"
+                for key, dtype, blob in db.execute(statement, (number, *part)):
+                    vector = np.frombuffer(blob, dtype=_DTYPES[dtype])
+                    if len(vector) == dim:  # a row of another length is damage: it counts as missing
+                        found[wanted[key]] = vector
+        return found
+
+    def put_many(self, space: str, texts: Sequence[str], vectors: ArrayLike) -> None:
+        """Store the vectors of texts in one transaction; what is there already stays.
+
+        Parameters
+        ----------
+        space
+            Name of the vector space.
+        texts
+            One text a row of `vectors`.
+        vectors
+            ``(len(texts), dim)`` float16, float32 or float64, kept in that dtype; finite.
+
+        Raises
+        ------
+        InputError
+            If shapes disagree, a value is not finite, the space holds vectors of another length, or the store cannot be
+            written.
+        """
+        matrix = np.asarray(vectors)
+        if matrix.ndim != 2 or len(matrix) != len(texts):
+            raise InputError(f"vectors of shape {matrix.shape} do not fit {len(texts)} texts; one row a text is needed")
+        code = matrix.dtype.str[1:]
+        if code not in _DTYPES:
+            raise InputError(f"vectors of dtype {matrix.dtype} cannot be stored; give float16, float32 or float64")
+        if not np.isfinite(matrix).all():
+            raise InputError("vectors hold NaN or infinity and were not stored")
+        if not len(texts):
+            return
+        matrix = np.ascontiguousarray(matrix, dtype=_DTYPES[code])
+        rows = [(_key(space, text), code, row.tobytes(), text) for text, row in zip(texts, matrix, strict=True)]
+        with self._writing() as db:
+            db.execute("INSERT OR IGNORE INTO spaces (name, dim) VALUES (?, ?)", (space, matrix.shape[1]))
+            number, dim = db.execute("SELECT id, dim FROM spaces WHERE name = ?", (space,)).fetchone()
+            if dim != matrix.shape[1]:
+                raise InputError(f"space '{space}' holds vectors of length {dim}; these have length {matrix.shape[1]}")
+            statement = f"INSERT OR IGNORE INTO vectors (space, key, dtype, vector, text) VALUES ({number}, ?, ?, ?, ?)"
+            db.executemany(statement, rows)
+
+    def put_record(self, kind: str, key: str, payload: bytes) -> None:
+        """Store a document; one of the same kind and key is replaced."""
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO records (kind, key, payload) VALUES (?, ?, ?)", (kind, key, payload))
+
+    def get_record(self, kind: str, key: str) -> bytes | None:
+        """Return a document, or None."""
+        with self._reading() as db:
+            statement = "SELECT payload FROM records WHERE kind = ? AND key = ?"
+            row = None if db is None else db.execute(statement, (kind, key)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def check_writable(self) -> None:
+        """Raise an `InputError` that says why, if the store cannot be written."""
+        with self._writing():
+            pass
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection, or None where there is no file yet."""
+        with self._lock, self._explained("read"):
+            if self._connection is None and not self.path.exists():
+                yield None
+            else:
+                yield self._open()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        if self.read_only:
+            raise InputError(f"the store {self.path} was opened read-only")
+        with self._lock, self._explained("written"):
+            db = self._open()
+            # IMMEDIATE takes the write lock at once: a transaction that starts by reading could fail when it upgrades.
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.rollback()
+                raise
+            db.execute("COMMIT")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None or self._pid != os.getpid():
+            self._connection = self._connect()
+            self._pid = os.getpid()
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.read_only:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        uri = f"{self.path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
+        db = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and application != _APPLICATION_ID:
+            raise InputError(
+                f"{self.path} is a database of another program, not a store of lexicell; name another file"
+            )
+        if version > _SCHEMA:
+            raise InputError(f"the store {self.path} was written by a newer lexicell (layout {version}, this one reads {_SCHEMA}); "
+                             "update lexicell or set LEXICELL_CACHE_DIR to another folder")  # fmt: skip
+        if self.read_only:
+            return
+        _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
+        # A power cut must not lose what was paid for; one sync a batch is cheap beside computing it.
+        db.execute("PRAGMA synchronous = FULL")
+        if not tables:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {_SCHEMA}")
+            for statement in _TABLES.split(";"):
+                db.execute(statement)
+            db.execute("COMMIT")
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise InputError(f"the store {self.path} cannot be {done}: {error}. {_advice(error)}") from error
+
+
+def _advice(error: Exception) -> str:
+    text = str(error).lower()
+    if "malformed" in text or "not a database" in text:
+        return ("The file is damaged: move it away (or run `lexicell cache clear`) and lexicell starts a new one; "
+                "vectors are then computed, or paid for, again")  # fmt: skip
+    if "locked" in text or "busy" in text:
+        return f"Another process has held it for over {_BUSY_SECONDS:.0f} seconds; end that process and try again"
+    if "full" in text:
+        return "Free some space, or set LEXICELL_CACHE_DIR to a folder on another disk"
+    return "Set LEXICELL_CACHE_DIR to a folder that can be written"
+
+
+def _patiently(action: Any) -> None:
+    """Retry while another process makes the file: changing the journal mode ignores SQLite's own busy time-out."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            action()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
