@@ -23,7 +23,7 @@ def pbmc68k_counts() -> AnnData:
     """700 human blood cells that come with scanpy, with counts restored.
 
     scanpy's ``pbmc68k_reduced`` holds scaled values in ``X`` and ``log1p`` of counts per 10,000 of 765 genes in
-    ``raw``. Counts are ``round(expm1(raw) * n_counts / 1e4)``, where ``n_counts`` is the cell's total over all genes.
+    ``raw``, rounded to three decimals. Counts are ``round(expm1(raw) * n_counts / 1e4)``, where ``n_counts`` is the cell's total over all genes.
 
     Returns
     -------
@@ -103,12 +103,13 @@ def planted_vulnerability(
 
     .. math:: q_i = \tfrac12 x_i / n_i + \tfrac12 \operatorname{mean}_{j \in N(i)} x_j / n_j,
 
-    where :math:`N(i)` are its nearest neighbours within the type, so that the type's own structure stays and the sampling
-    noise is softened. Gene by gene it is multiplied by :math:`\exp(a_{dg} + b_{dtg})`, with
+    where :math:`N(i)` are its nearest neighbours within the type, so that the type's own structure stays and the
+    sampling noise is softened. Gene by gene it is multiplied by :math:`\exp(a_{dg} + b_{dtg})`, with
     :math:`a \sim N(0, \text{donor\_sd}^2)` shared by all cells of the donor and
-    :math:`b \sim N(0, \text{type\_sd}^2)` by those of one type. In diseased donors a share `fraction` of the target's
-    cells has the genes of `programme` multiplied by `fold`. The composition is scaled back to its former sum, multiplied
-    by the real cell's library size and by the donor's depth, and counts are drawn from a Poisson distribution.
+    :math:`b \sim N(0, \text{type\_sd}^2)` by those of one type. In diseased donors a share `fraction` of the
+    target's cells has the genes of `programme` multiplied by `fold`. The composition is scaled back to its former sum,
+    multiplied by the real cell's library size and by the donor's depth, and counts are drawn from a Poisson
+    distribution.
 
     Parameters
     ----------
@@ -155,8 +156,8 @@ def planted_vulnerability(
     -------
     AnnData
         ``X`` float32 CSR counts; ``obs``: `cell_type`, ``condition``, ``donor``, ``n_counts`` (total over all genes),
-        ``planted_hit`` (whether the programme was planted into this cell), ``base_cell`` (the real cell it started from);
-        ``uns["lexicell"]["planted"]``: the truth and all parameters.
+        ``planted_hit`` (whether the programme was planted into this cell), ``base_cell`` (the real cell it started
+        from); ``uns["lexicell"]["planted"]``: the truth and all parameters.
 
     Raises
     ------
@@ -268,7 +269,7 @@ def _profiles(
     from sklearn.neighbors import NearestNeighbors
 
     if layer is not None:
-        check_key(layer, list(adata.layers), "layer")
+        check_key(layer, list(adata.layers.keys()), "layer")
     counts = sp.csr_matrix(adata.X if layer is None else adata.layers[layer], dtype=np.float64)
     if counts.nnz and (counts.data.min() < 0 or (counts.data != np.round(counts.data)).any()):
         raise InputError("the simulation needs counts; name the layer that holds them with layer=")
