@@ -58,9 +58,10 @@ def check_choice(value: str, options: Iterable[str], what: str) -> str:
     raise InputError(f"unknown {what} '{value}'; choose one of {choices(options)}.{hint}")
 
 
-def check_key(value: str, options: Iterable[str], what: str) -> str:
+def check_key(value: str, options: Iterable[object], what: str) -> str:
     """Return `value` if it is one of the keys that exist; otherwise raise a `MissingKeyError` that lists them."""
-    options = list(options)
+    # Since anndata 0.13, layers list X itself under the key None.
+    options = [str(option) for option in options if option is not None]
     if value in options:
         return value
     near = difflib.get_close_matches(str(value), options, n=1)

@@ -23,7 +23,8 @@ def pbmc68k_counts() -> AnnData:
     """700 human blood cells that come with scanpy, with counts restored.
 
     scanpy's ``pbmc68k_reduced`` holds scaled values in ``X`` and ``log1p`` of counts per 10,000 of 765 genes in
-    ``raw``, rounded to three decimals. Counts are ``round(expm1(raw) * n_counts / 1e4)``, where ``n_counts`` is the cell's total over all genes.
+    ``raw``, rounded to three decimals. Counts are ``round(expm1(raw) * n_counts / 1e4)``, where ``n_counts`` is the
+    cell's total over all genes.
 
     Returns
     -------
