@@ -123,7 +123,8 @@ def residual_variance(
     zero = np.minimum(mu / spread, cut)
     first += np.bincount(matrix.indices, weights=real + zero, minlength=p)
     second += np.bincount(matrix.indices, weights=real**2 - zero**2, minlength=p)
-    return np.maximum(second / n - (first / n) ** 2, 0.0)
+    variance: NDArray[np.float64] = second / n - (first / n) ** 2
+    return np.maximum(variance, 0.0)
 
 
 def top_columns(score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
