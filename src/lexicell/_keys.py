@@ -9,6 +9,7 @@ from __future__ import annotations
 UNS = "lexicell"  # uns[UNS][key]: provenance and results
 X_TEXT = "X_text"  # obsm: cell embedding, the default key_added of emb.cells
 X_FUSED = "X_text_fused"  # obsm: emb.fuse
+X_EXPRESSION = "X_expression"  # obsm: emb.expression_pca, the baseline that text is compared with
 COVERAGE = "text_coverage"  # obs: share of a cell's counts whose gene has text
 GENE_SOURCE = "gene_text_source"  # var: where a gene's text came from
 CONCEPTS = "text_concepts"  # obsm: tl.concepts

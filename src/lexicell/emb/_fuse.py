@@ -1,0 +1,238 @@
+"""Expression and text in one representation, and the expression baseline that text is compared with."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._errors import InputError
+from .._keys import UNS, X_EXPRESSION, X_FUSED, X_TEXT
+from .._values import Values, check_rep, read_values, recorded, variable_genes
+from ..core.expression import Components, column_stats, principal_components, zscore_block
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["expression_pca", "fuse"]
+
+
+def fuse(
+    adata: AnnData,
+    *,
+    use_rep: str = X_TEXT,
+    a: float = 0.25,
+    n_components: int = 20,
+    n_top_genes: int | None = 1000,
+    layer: str | None = None,
+    use_raw: bool | None = None,
+    normalization: str = "auto",
+    library_size: str | None = None,
+    key_added: str = X_FUSED,
+    copy: bool = False,
+) -> AnnData | None:
+    r"""Join expression and text: principal components of both, side by side.
+
+    .. math:: \text{PCs of } [\sqrt{1-a}\; Z \mid \sqrt{a}\; C], \quad \|Z\|_F = \|C\|_F = \sqrt{n_\text{cells}},
+
+    where Z is the z-scored log expression (cut at :math:`\pm 10`) of the most variable genes and C the ``whitened``
+    cell embedding of all genes with a text; both centred. `a` is the share of the total variance that text brings.
+
+    The matrix of all genes is never made dense: Z is made in blocks of rows, and C has few columns. The same input
+    gives the same bits for any number of threads.
+
+    Parameters
+    ----------
+    adata
+        Cells with ``obsm[use_rep]``.
+    use_rep
+        A text embedding made with ``preset="whitened"``.
+    a
+        Weight of text, 0 to 1: 0 is expression alone, 1 is text alone. With .25 fusion was as good as the best
+        expression baseline on the data it was chosen on.
+    n_components
+        Number of components kept. Fewer where cells or features are too few, with a warning.
+    n_top_genes
+        Genes in Z: the most variable by Pearson residuals where there are counts, by scanpy's dispersion elsewhere.
+        None: all expressed genes.
+    layer, use_raw, normalization, library_size
+        Where expression stands, as in :func:`lexicell.emb.cells`. Default: where `use_rep` was computed from.
+    key_added
+        Key of the result in ``obsm``.
+    copy
+        Return a new object instead of writing into `adata`.
+
+    Returns
+    -------
+    None, or the new object. Writes
+
+    ``obsm[key_added]``
+        ``(n_cells, n_components)`` float32, in units of the blocks above.
+    ``uns["lexicell"][key_added]``
+        ``based_on`` (`use_rep`); ``hvg`` (genes of Z), their ``mean`` and ``sd`` of l; ``scale`` (the factors on Z and
+        on C), ``center`` and ``loadings`` (features x components), which make the result exactly linear in z and C;
+        ``variance_ratio``; ``params``.
+
+    Raises
+    ------
+    MissingKeyError
+        If `use_rep`, the layer or the column is not there.
+    InputError
+        If `a` is outside 0 to 1, `use_rep` was made with another preset, or values cannot be used.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> genes = lx.emb.genes(adata, organism="human")
+    >>> lx.emb.cells(adata, genes, preset="whitened", library_size="n_counts")
+    >>> lx.emb.fuse(adata)
+    >>> adata.obsm["X_text_fused"].shape
+    (700, 20)
+    """
+    adata = adata.copy() if copy else adata
+    if not 0 <= a <= 1:
+        raise InputError(f"a is the weight of text between 0 and 1; got {a}")
+    text = check_rep(adata, use_rep).astype(np.float64)
+    entry = recorded(adata, use_rep)
+    preset = str(entry.get("params", {}).get("preset", "whitened"))
+    if preset != "whitened":
+        raise InputError(
+            f"obsm['{use_rep}'] was made with preset='{preset}'; fusion needs "
+            f"lexicell.emb.cells(adata, genes, preset=\"whitened\", key_added='{use_rep}')"
+        )
+    values = read_values(
+        adata, layer=layer, use_raw=use_raw, normalization=normalization, library_size=library_size,
+        like=entry.get("params"),
+    )  # fmt: skip
+    chosen = _chosen(values, n_top_genes)
+    log = sp.csr_matrix(values.log[:, chosen])
+    mean, sd = column_stats(log)
+    p, n = len(chosen), adata.n_obs
+
+    def features(start: int, stop: int) -> NDArray[np.float64]:
+        return np.hstack([zscore_block(log[start:stop], mean, sd), text[start:stop]])
+
+    scale = _block_scales(features, n, p, np.sqrt([1 - a, a]))
+    factor = np.repeat(scale, [p, text.shape[1]])
+    parts = principal_components(lambda i, j: features(i, j) * factor, n, _capped(n_components, n, p + text.shape[1]))
+    _write(adata, key_added, parts, values, chosen, mean, sd, {
+        "based_on": use_rep,
+        "scale": scale,
+        "params": {**values.params, "a": float(a), "n_components": n_components, "n_top_genes": n_top_genes or 0},
+    })  # fmt: skip
+    return adata if copy else None
+
+
+def expression_pca(
+    adata: AnnData,
+    *,
+    n_components: int = 20,
+    n_top_genes: int | None = 1000,
+    layer: str | None = None,
+    use_raw: bool | None = None,
+    normalization: str = "auto",
+    library_size: str | None = None,
+    key_added: str = X_EXPRESSION,
+    copy: bool = False,
+) -> AnnData | None:
+    """Principal components of expression alone: the baseline beside which every text result should be read.
+
+    Log values of the most variable genes, z-scored, cut at 10 standard deviations; 20 components. This is stronger than
+    the usual 2,000 genes and 50 components on every data set it was compared on.
+
+    Parameters
+    ----------
+    adata
+        Cells with counts, abundances or log values.
+    n_components, n_top_genes, layer, use_raw, normalization, library_size, key_added, copy
+        As in :func:`fuse`; where expression stands defaults to ``X``.
+
+    Returns
+    -------
+    None, or the new object. Writes ``obsm[key_added]``, ``(n_cells, n_components)`` float32, and
+    ``uns["lexicell"][key_added]`` with ``hvg``, ``mean``, ``sd``, ``center``, ``loadings``, ``variance_ratio`` and
+    ``params``.
+
+    Raises
+    ------
+    MissingKeyError, InputError
+        If the slot is not there or its values cannot be used.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.expression_pca(adata, library_size="n_counts")
+    >>> adata.obsm["X_expression"].shape
+    (700, 20)
+    """
+    adata = adata.copy() if copy else adata
+    values = read_values(adata, layer=layer, use_raw=use_raw, normalization=normalization, library_size=library_size)
+    chosen = _chosen(values, n_top_genes)
+    log = sp.csr_matrix(values.log[:, chosen])
+    mean, sd = column_stats(log)
+    parts = principal_components(
+        lambda i, j: zscore_block(log[i:j], mean, sd), adata.n_obs, _capped(n_components, adata.n_obs, len(chosen))
+    )
+    _write(adata, key_added, parts, values, chosen, mean, sd, {
+        "params": {**values.params, "n_components": n_components, "n_top_genes": n_top_genes or 0},
+    })  # fmt: skip
+    return adata if copy else None
+
+
+def _chosen(values: Values, n_top_genes: int | None) -> NDArray[np.int64]:
+    if n_top_genes is not None and n_top_genes < 1:
+        raise InputError(f"n_top_genes must be at least 1, or None for all genes; got {n_top_genes}")
+    chosen = variable_genes(values, len(values.genes) if n_top_genes is None else n_top_genes)
+    if len(chosen) == 0:
+        raise InputError("no gene varies between the cells, so there is no expression to compare")
+    return chosen
+
+
+def _block_scales(features: Any, n: int, p: int, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factors that give the first p columns and the rest, each centred, Frobenius norm ``weight * sqrt(n)``."""
+    starts = range(0, n, 4096)
+    mean = sum(features(i, min(i + 4096, n)).sum(axis=0) for i in starts) / n
+    square = sum(((features(i, min(i + 4096, n)) - mean) ** 2).sum(axis=0) for i in starts)
+    norm = np.sqrt([square[:p].sum(), square[p:].sum()])
+    if (norm == 0).any():
+        raise InputError("all cells are equal in " + ("expression" if norm[0] == 0 else "the text embedding"))
+    return np.asarray(weight * np.sqrt(n) / norm, dtype=np.float64)
+
+
+def _capped(n_components: int, n_cells: int, n_features: int) -> int:
+    most = min(n_cells - 1, n_features)
+    if n_components > most >= 1:
+        warnings.warn(
+            f"{n_cells} cells and {n_features} features give {most} components, not {n_components}",
+            UserWarning,
+            stacklevel=3,
+        )
+        return most
+    return n_components
+
+
+def _write(
+    adata: AnnData,
+    key: str,
+    parts: Components,
+    values: Values,
+    chosen: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    sd: NDArray[np.float64],
+    more: dict[str, Any],
+) -> None:
+    adata.obsm[key] = parts.scores
+    adata.uns.setdefault(UNS, {})[key] = {
+        "hvg": values.genes[chosen],
+        "mean": mean,
+        "sd": sd,
+        "center": parts.mean,
+        "loadings": parts.loadings.astype(np.float32),
+        "variance_ratio": parts.variance_ratio,
+        **more,
+    }
