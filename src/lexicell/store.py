@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._errors import InputError
+from ._errors import InputError, check_key
 
 __all__ = ["Store", "cache_dir"]
 
@@ -33,6 +33,8 @@ _SCHEMA = 1
 _BUSY_SECONDS = 120.0
 _ASKED_AT_ONCE = 500  # below the 999 variables a statement may have in old builds of SQLite
 _DTYPES = {"f2": "<f2", "f4": "<f4", "f8": "<f8"}
+
+_inherited: list[sqlite3.Connection | None] = []
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS spaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, dim INTEGER NOT NULL);
@@ -90,7 +92,8 @@ class Store:
         self.read_only = read_only
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._pid = 0
+        self._pid = os.getpid()
+        self._writable = not read_only
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}{', read_only=True' if self.read_only else ''})"
@@ -104,7 +107,9 @@ class Store:
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         with self._lock:
-            if self._connection is not None and self._pid == os.getpid():
+            if self._pid != os.getpid():
+                _inherited.append(self._connection)
+            elif self._connection is not None:
                 self._connection.close()
             self._connection = None
 
@@ -171,6 +176,8 @@ class Store:
             raise InputError(f"vectors of dtype {matrix.dtype} cannot be stored; give float16, float32 or float64")
         if not np.isfinite(matrix).all():
             raise InputError("vectors hold NaN or infinity and were not stored")
+        if any("\0" in text for text in texts):
+            raise InputError("a text holds a NUL character; remove it")
         if not len(texts):
             return
         matrix = np.ascontiguousarray(matrix, dtype=_DTYPES[code])
@@ -200,6 +207,94 @@ class Store:
         with self._writing():
             pass
 
+    def info(self) -> dict[str, Any]:
+        """Describe the store.
+
+        Returns
+        -------
+        ``path``, ``bytes`` on disk (0 where there is no file yet), ``writable``, ``vectors`` (their number in each
+        space) and ``records`` (their number of each kind).
+        """
+        vectors: dict[str, int] = {}
+        records: dict[str, int] = {}
+        with self._reading() as db:
+            if db is not None:
+                vectors = dict(
+                    db.execute("SELECT s.name, count(v.space) FROM spaces s LEFT JOIN vectors v ON v.space = s.id "
+                               "GROUP BY s.id ORDER BY s.name").fetchall()
+                )  # fmt: skip
+                records = dict(db.execute("SELECT kind, count(*) FROM records GROUP BY kind ORDER BY kind").fetchall())
+        size = sum(file.stat().st_size for file in self._files() if file.exists())
+        try:
+            self.check_writable()
+            writable = True
+        except InputError:
+            writable = False
+        return {"path": str(self.path), "bytes": size, "writable": writable, "vectors": vectors, "records": records}
+
+    def clear(self, space: str | None = None) -> int:
+        """Remove the vectors of one space, or everything, records included; returns how many vectors there were.
+
+        A damaged file is renamed, not deleted, so that what is in it can still be rescued.
+
+        Raises
+        ------
+        MissingKeyError
+            If there is no such space.
+        """
+        try:
+            with self._writing() as db:
+                spaces = dict(db.execute("SELECT name, id FROM spaces").fetchall())
+                if space is None:
+                    count = db.execute("SELECT count(*) FROM vectors").fetchone()[0]
+                    for table in ("vectors", "spaces", "records"):
+                        db.execute(f"DELETE FROM {table}")
+                else:
+                    number = spaces[check_key(space, spaces, "space in the store")]
+                    count = db.execute("DELETE FROM vectors WHERE space = ?", (number,)).rowcount
+                    db.execute("DELETE FROM spaces WHERE id = ?", (number,))
+        except InputError as error:
+            if space is not None or not _is_damage(error.__cause__):
+                raise
+            self.close()
+            self._set_aside()
+            return 0
+        with self._lock, self._explained("written"):
+            self._open().execute("VACUUM")
+        return int(count)
+
+    def export(self, path: str | Path) -> int:
+        """Write everything to an HDF5 file that any program can read; returns the number of vectors.
+
+        Each group below ``vectors`` has the attribute ``space`` and two datasets, ``text`` (UTF-8) and ``vectors``
+        ``(n, dim)``; each below ``records`` has ``kind`` and ``key`` and a dataset ``payload`` (bytes). The file is
+        written aside and renamed. :meth:`import_file` reads it back.
+        """
+        from ._store_file import write
+
+        with self._reading() as db:
+            return write(db, Path(path))
+
+    def import_file(self, path: str | Path) -> int:
+        """Add what an exported file holds, e.g. from another machine; returns the number of vectors read.
+
+        What the store holds already stays as it is.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or was not written by :meth:`export`.
+        """
+        from ._store_file import read_records, read_vectors
+
+        count = 0
+        for space, texts, vectors in read_vectors(Path(path)):
+            self.put_many(space, texts, vectors)
+            count += len(texts)
+        for kind, key, payload in read_records(Path(path)):
+            self.put_record(kind, key, payload)
+        return count
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
         """The connection, or None where there is no file yet."""
@@ -211,10 +306,12 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        if self.read_only:
-            raise InputError(f"the store {self.path} was opened read-only")
         with self._lock, self._explained("written"):
+            if self.read_only:
+                raise InputError(f"the store {self.path} was opened read-only")
             db = self._open()
+            if not self._writable:
+                raise InputError(f"the store {self.path} cannot be written: permission denied. {_ELSEWHERE}")
             # IMMEDIATE takes the write lock at once: a transaction that starts by reading could fail when it upgrades.
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -225,7 +322,11 @@ class Store:
             db.execute("COMMIT")
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None or self._pid != os.getpid():
+        if self._pid != os.getpid():
+            # A connection from before a fork must be neither used nor closed: closing would disturb the parent's locks.
+            _inherited.append(self._connection)
+            self._connection = None
+        if self._connection is None:
             self._connection = self._connect()
             self._pid = os.getpid()
         return self._connection
@@ -233,7 +334,18 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         if not self.read_only:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        uri = f"{self.path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
+        place = self.path if self.path.exists() else self.path.parent
+        self._writable = not self.read_only and os.access(place, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        if self._writable:
+            return self._prepared("mode=rwc")
+        try:
+            return self._prepared("mode=ro")
+        except sqlite3.OperationalError:
+            # The write-ahead log needs a writable folder even for reading, unless nobody else can be writing.
+            return self._prepared("mode=ro&immutable=1")
+
+    def _prepared(self, query: str) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?{query}"
         db = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(db)
@@ -251,9 +363,11 @@ class Store:
                 f"{self.path} is a database of another program, not a store of lexicell; name another file"
             )
         if version > _SCHEMA:
-            raise InputError(f"the store {self.path} was written by a newer lexicell (layout {version}, this one reads {_SCHEMA}); "
-                             "update lexicell or set LEXICELL_CACHE_DIR to another folder")  # fmt: skip
-        if self.read_only:
+            raise InputError(
+                f"the store {self.path} was written by a newer lexicell (layout {version}; this one reads {_SCHEMA}). "
+                "Update lexicell, or set LEXICELL_CACHE_DIR to another folder"
+            )
+        if not self._writable:
             return
         _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
         # A power cut must not lose what was paid for; one sync a batch is cheap beside computing it.
@@ -266,6 +380,16 @@ class Store:
                 db.execute(statement)
             db.execute("COMMIT")
 
+    def _files(self) -> list[Path]:
+        return [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+    def _set_aside(self) -> None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        with self._explained("renamed"):
+            for file in self._files():
+                if file.exists():
+                    file.rename(file.with_name(f"{file.name}.damaged-{stamp}"))
+
     @contextmanager
     def _explained(self, done: str) -> Iterator[None]:
         try:
@@ -274,16 +398,26 @@ class Store:
             raise InputError(f"the store {self.path} cannot be {done}: {error}. {_advice(error)}") from error
 
 
+_ELSEWHERE = "Set LEXICELL_CACHE_DIR to a folder that can be written"
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    text = str(error).lower()
+    return isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text)
+
+
 def _advice(error: Exception) -> str:
     text = str(error).lower()
-    if "malformed" in text or "not a database" in text:
-        return ("The file is damaged: move it away (or run `lexicell cache clear`) and lexicell starts a new one; "
-                "vectors are then computed, or paid for, again")  # fmt: skip
+    if _is_damage(error):
+        return (
+            "The file is damaged: run `lexicell cache clear`, which renames it, and lexicell starts a new one; "
+            "vectors are then computed, or paid for, again"
+        )
     if "locked" in text or "busy" in text:
         return f"Another process has held it for over {_BUSY_SECONDS:.0f} seconds; end that process and try again"
     if "full" in text:
         return "Free some space, or set LEXICELL_CACHE_DIR to a folder on another disk"
-    return "Set LEXICELL_CACHE_DIR to a folder that can be written"
+    return _ELSEWHERE
 
 
 def _patiently(action: Any) -> None:

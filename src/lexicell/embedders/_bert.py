@@ -169,7 +169,7 @@ def _exp(x: Any) -> Any:
 
 @_jit
 def bias_gelu(x: Any, bias: Any) -> None:
-    """x <- gelu(x + bias) in place, exact GELU: z (1 + erf(z / sqrt 2)) / 2.
+    """Set x to gelu(x + bias) in place, exact GELU: z (1 + erf(z / sqrt 2)) / 2.
 
     erf by formula 7.1.26 of Abramowitz and Stegun, absolute error below 1.5e-7.
     """
@@ -231,7 +231,7 @@ def _norm_row(row: Any, weight: Any, bias: Any) -> None:
 
 @_jit
 def add_norm(x: Any, y: Any, y_bias: Any, weight: Any, bias: Any) -> None:
-    """x <- layer_norm(x + y + y_bias) in place."""
+    """Set x to layer_norm(x + y + y_bias) in place."""
     for i in range(x.shape[0]):
         row = x[i]
         for j in range(x.shape[1]):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError, ProviderError
 from .._progress import progress
@@ -124,7 +124,7 @@ def _run(model: Embedder, texts: Sequence[str], batches: Sequence[Sequence[int]]
             keep(batch, model.embed([texts[i] for i in batch]))
 
     # Answers of a provider are awaited and stored in threads of their own even where one call runs at a time: Ctrl-C
-    # is delivered to the main thread, so it can not fall between an answer that was paid for and its way into the store.
+    # is delivered to the main thread, so it cannot fall between an answer that was paid for and the store.
     pool = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="lexicell-embed")
     try:
         for future in as_completed([pool.submit(work, batch) for batch in batches]):
@@ -165,6 +165,8 @@ def _checked(texts: Sequence[str]) -> list[str]:
             )
         if not text.strip():
             raise InputError(f"text {i} is empty; drop entries without a text before embedding")
+        if "\0" in text:
+            raise InputError(f"text {i} holds a NUL character; remove it: {text[:40]!a}")
         # numpy's str_ is a str, but prints and pickles differently: store and providers get the plain kind.
         out[i] = str(text)
         try:
@@ -201,7 +203,7 @@ def _checked_answer(model: Embedder, sent: Sequence[str], answer: object) -> NDA
     return block
 
 
-def _quote(texts: Sequence[str], wrong: NDArray[np.bool_]) -> str:
+def _quote(texts: Sequence[str], wrong: ArrayLike) -> str:
     rows = np.flatnonzero(wrong)
     text = texts[int(rows[0])]
     return f"{len(rows)} of {len(texts)} texts, first '{text[:40]}{'...' if len(text) > 40 else ''}'"
@@ -229,7 +231,9 @@ def _open(store: Store | Literal[False] | None, model: Embedder) -> Store | None
         return store
     except InputError as error:
         if model.leaves_machine:
-            raise InputError(f"{error}. Embedder '{model.name}' leaves this machine, so nothing was sent; to go on without "
-                             "a store pass store=False") from error  # fmt: skip
+            raise InputError(
+                f"{error}. Embedder '{model.name}' sends texts to another machine, and its answers could not be kept, "
+                "so nothing was sent; to go on without a store pass store=False"
+            ) from error
         warnings.warn(f"{error}. Vectors are computed and not kept", UserWarning, stacklevel=3)
         return None

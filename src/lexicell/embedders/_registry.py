@@ -38,9 +38,9 @@ def get(name: str, **options: Any) -> Embedder:
     ----------
     name
         ``"local"`` (the default everywhere; all-MiniLM-L6-v2 on this machine, no torch), ``"openai:MODEL"``,
-        ``"hf:MODEL[@REVISION]"``, ``"http:URL#MODEL"`` (a server with OpenAI's protocol; ``"http://host/v1#MODEL"`` also
-        works), an alias (``biobert``, ``scibert``, ``pubmedbert``, ``sapbert``, ``medcpt``, ``minilm``), or the name of
-        an installed plugin. :func:`lexicell.embedders.list` shows them all.
+        ``"hf:MODEL[@REVISION]"``, ``"http:URL#MODEL"`` (a server with OpenAI's protocol; ``"http://host/v1#MODEL"``
+        works too), an alias (``biobert``, ``scibert``, ``pubmedbert``, ``sapbert``, ``medcpt``, ``minilm``), or
+        the name of an installed plugin. :func:`lexicell.embedders.list` shows them all.
     **options
         Passed to the embedder, e.g. ``model_dir=`` of ``"local"`` or ``dimensions=`` of ``"openai:MODEL"``.
 

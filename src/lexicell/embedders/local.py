@@ -36,8 +36,8 @@ class Local:
     Parameters
     ----------
     model_dir
-        Folder with ``model.safetensors`` and ``tokenizer.json``. None: ``LEXICELL_MODEL_DIR`` if set, else the installed
-        weights package, else the Hugging Face cache, else an earlier download.
+        Folder with ``model.safetensors`` and ``tokenizer.json``. None: ``LEXICELL_MODEL_DIR`` if set, else the
+        installed weights package, else the Hugging Face cache, else an earlier download.
     download
         Fetch missing weights from the Hugging Face hub, once. The default is False: nothing here reaches a network
         unasked.
@@ -46,9 +46,9 @@ class Local:
 
     Notes
     -----
-    Files are used only if their sha256 is the expected one, so `revision` holds wherever they came from. Longer texts
-    than 256 tokens (about 190 English words) are cut there, as sentence-transformers does; `truncated` tells which.
-    The number of BLAS threads is limited to one while texts are computed, and set back.
+    Files are used only if their sha256 is the expected one, so `revision` holds wherever they came from. Texts longer
+    than 256 tokens (about 170 words of a gene text) are cut there, as sentence-transformers does; `truncated` tells
+    which. The number of BLAS threads is limited to one while texts are computed, and set back.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class Local:
         long = np.flatnonzero([len(text) > MAX_TOKENS - 2 for text in texts])
         if not len(long):
             return long
-        return long[self.token_counts([texts[i] for i in long]) > MAX_TOKENS]
+        return long[self.token_counts([texts[int(i)] for i in long]) > MAX_TOKENS]
 
     def _load(self) -> tuple[Any, Any]:
         with _loading:
