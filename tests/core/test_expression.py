@@ -59,6 +59,19 @@ def test_zscores_are_clipped_and_constant_columns_are_zero():
     np.testing.assert_allclose(z[:, 2], np.where(np.arange(300) < 150, 1, -1), rtol=1e-12)
 
 
+def test_sparse_zscores_equal_dense_ones(counts):
+    values = counts.toarray()
+    values[:, 5] = 4.0  # no spread
+    values[:, 6] = 0.0
+    values[3, 6] = 200.0  # cut at 10
+    values = sp.csr_matrix(values)
+    stats = ex.column_stats(values)
+    deviations, baseline = ex.zscore_sparse(values, *stats)
+    expected = ex.zscore_block(values, *stats)
+    assert expected[3, 6] == 10
+    np.testing.assert_allclose(deviations.toarray() + baseline, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("n_cells", [150, 40], ids=["cells", "few-cells-so-that-the-cut-binds"])
 def test_residual_variance_equals_a_dense_formula(counts, n_cells):
     x = counts[:n_cells].toarray().astype(float)

@@ -26,6 +26,7 @@ __all__ = [
     "top_columns",
     "zscore_block",
     "zscore_pca",
+    "zscore_sparse",
 ]
 
 CLIP = 10.0
@@ -74,6 +75,21 @@ def zscore_block(rows: sp.csr_matrix, mean: NDArray[np.float64], sd: NDArray[np.
     block /= np.where(sd > 0, sd, 1.0)
     np.clip(block, -CLIP, CLIP, out=block)
     return block
+
+
+def zscore_sparse(
+    values: sp.csr_matrix, mean: NDArray[np.float64], sd: NDArray[np.float64]
+) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
+    """Clipped z-scores as a sparse matrix plus one row: ``z = deviations + baseline``.
+
+    The baseline is the z-score of a zero; the deviations stand where values are stored. Exact, clip included.
+    """
+    scale = np.where(sd > 0, sd, 1.0)
+    baseline = np.clip(-mean / scale, -CLIP, CLIP)
+    baseline[sd <= 0] = 0.0
+    z = np.clip((values.data - mean[values.indices]) / scale[values.indices], -CLIP, CLIP) - baseline[values.indices]
+    z[sd[values.indices] <= 0] = 0.0
+    return sp.csr_matrix((z, values.indices, values.indptr), shape=values.shape), baseline
 
 
 def residual_variance(

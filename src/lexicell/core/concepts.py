@@ -1,0 +1,147 @@
+"""Words for expression: which genes stand for a phrase, and how far cells or contrasts express them.
+
+A dense score (all genes, weighted by their cosine to the phrase) can point the wrong way, because thousands of faintly
+related genes outweigh the few that the phrase is about. So a concept is a sparse set: its nearest genes only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from .._errors import InputError
+
+__all__ = ["N_GENES", "ConceptScores", "cell_scores", "concept_sets", "contrast_scores", "expression_bins"]
+
+N_GENES = 50
+"""Genes that stand for a concept."""
+
+
+def concept_sets(
+    vectors: ArrayLike, queries: ArrayLike, *, n_genes: int = N_GENES, mean: ArrayLike | None = None
+) -> sp.csr_matrix:
+    r"""Genes nearest each query, weighted by cosine.
+
+    .. math:: w_{qg} = \cos(e_g - \mu,\; q - \mu)
+
+    for the `n_genes` genes where it is largest and positive, divided by their sum; 0 for all others.
+
+    Parameters
+    ----------
+    vectors
+        Gene vectors, shape ``(n_genes_total, d)``.
+    queries
+        Query vectors of the same embedder, shape ``(n_queries, d)``.
+    n_genes
+        Genes a concept. Where the data holds fewer than twice as many, half of its genes.
+    mean
+        The point :math:`\mu`; default: the mean of `vectors`.
+
+    Returns
+    -------
+    CSR, float64, ``(n_queries, n_genes_total)``; rows sum to 1, or are empty where no gene has a positive cosine.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree or `n_genes` is below 1.
+    """
+    genes, asked = np.asarray(vectors, dtype=np.float64), np.atleast_2d(np.asarray(queries, dtype=np.float64))
+    if genes.ndim != 2 or asked.shape[1] != genes.shape[1]:
+        raise InputError(
+            f"queries of {asked.shape[1]} dimensions do not fit gene vectors of shape {genes.shape}; "
+            "embed the queries with the embedder that made the gene vectors"
+        )
+    if n_genes < 1:
+        raise InputError(f"n_genes must be at least 1, got {n_genes}")
+    center = genes.mean(axis=0) if mean is None else np.asarray(mean, dtype=np.float64)
+    cosine = _unit(asked - center) @ _unit(genes - center).T
+    keep = max(1, min(n_genes, genes.shape[0] // 2))
+    rows, columns, weights = [], [], []
+    for q, line in enumerate(cosine):
+        best = np.argsort(-line, kind="stable")[:keep]
+        best = np.sort(best[line[best] > 0])
+        rows.append(np.full(len(best), q))
+        columns.append(best)
+        weights.append(line[best] / line[best].sum() if len(best) else line[best])
+    return sp.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=cosine.shape)
+
+
+def cell_scores(deviations: sp.csr_matrix, baseline: NDArray[np.float64], sets: sp.csr_matrix) -> NDArray[np.float64]:
+    """Weighted mean z of each concept's genes in each cell.
+
+    Parameters
+    ----------
+    deviations, baseline
+        z-scores as given by :func:`lexicell.core.expression.zscore_sparse`: ``z = deviations + baseline``.
+    sets
+        Concepts x genes, as given by :func:`concept_sets`.
+
+    Returns
+    -------
+    Shape ``(n_cells, n_concepts)``, float64.
+    """
+    return np.asarray((deviations @ sets.T).todense() + np.asarray(sets @ baseline)[None, :])
+
+
+def expression_bins(expression: ArrayLike, n_bins: int = 10) -> NDArray[np.int64]:
+    """Quantile bin of each gene's mean expression, of about equal size; equal values share a bin."""
+    values = np.asarray(expression, dtype=np.float64)
+    n_bins = max(1, min(n_bins, len(values) // 20))
+    edges = np.quantile(values, np.linspace(0, 1, n_bins + 1)[1:-1]) if n_bins > 1 else np.zeros(0)
+    return np.searchsorted(edges, values, side="right").astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptScores:
+    """How far each contrast goes along each concept.
+
+    Attributes
+    ----------
+    score
+        Weighted mean change of the concept's genes, shape ``(n_contrasts, n_concepts)``.
+    z
+        The score against random gene sets with the same weights and expression: how many of their standard deviations
+        it lies from their mean. A scale, not a test: random sets lack the correlation that real sets have.
+    """
+
+    score: NDArray[np.float64]
+    z: NDArray[np.float64]
+
+
+def contrast_scores(changes: ArrayLike, sets: sp.csr_matrix, expression: ArrayLike) -> ConceptScores:
+    r"""Score contrasts by concepts, and put the scores on one scale.
+
+    With x the change of each gene, and mean :math:`m_b` and standard deviation :math:`s_b` of x over the genes of
+    expression bin b, a random set whose genes come from the same bins has mean :math:`\sum_g w_g m_{b(g)}` and variance
+    :math:`\sum_g w_g^2 s_{b(g)}^2`. No set needs to be drawn.
+
+    Parameters
+    ----------
+    changes
+        Change of each gene in each contrast, e.g. mean z in a cluster minus mean z elsewhere, shape
+        ``(n_contrasts, n_genes)``.
+    sets
+        Concepts x genes, as given by :func:`concept_sets`.
+    expression
+        Mean expression of each gene, shape ``(n_genes,)``: matched between the set and its random counterparts.
+    """
+    x = np.atleast_2d(np.asarray(changes, dtype=np.float64))
+    bins = expression_bins(expression)
+    size = np.maximum(np.bincount(bins), 1)
+    member = sp.csr_matrix((np.ones(len(bins)), (bins, np.arange(len(bins)))))
+    mean = np.asarray(member @ x.T).T / size
+    spread = np.asarray(member @ (x**2).T).T / size - mean**2
+    score = np.asarray(sets @ x.T).T
+    expected = np.asarray(sets @ mean[:, bins].T).T
+    variance = np.asarray(sets.power(2) @ np.maximum(spread, 0.0)[:, bins].T).T
+    z = np.divide(score - expected, np.sqrt(variance), out=np.zeros_like(score), where=variance > 0)
+    return ConceptScores(score, z)
+
+
+def _unit(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    length = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix / np.where(length > 0, length, 1.0)

@@ -1,0 +1,125 @@
+"""Concept sets and their scores against loops and drawn random sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from lexicell._errors import InputError
+from lexicell.core.concepts import cell_scores, concept_sets, contrast_scores, expression_bins
+from lexicell.core.expression import column_stats, zscore_block, zscore_sparse
+
+
+def _cos(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_sets_hold_the_nearest_genes_by_centred_cosine(rng):
+    E, Q = rng.normal(size=(200, 10)) + 4, rng.normal(size=(3, 10)) + 4
+    sets = concept_sets(E, Q, n_genes=15).toarray()
+    mu = E.mean(axis=0)
+    for q in range(3):
+        cosines = np.array([_cos(e - mu, Q[q] - mu) for e in E])
+        best = sorted(np.argsort(-cosines)[:15])
+        assert np.flatnonzero(sets[q]).tolist() == best
+        np.testing.assert_allclose(sets[q, best], cosines[best] / cosines[best].sum(), rtol=1e-9)
+
+
+def test_centring_matters_for_vectors_in_a_narrow_cone(rng):
+    E = rng.normal(size=(200, 10)) + 50
+    query = E[3] + 0.01
+    sets = concept_sets(E, query, n_genes=1).toarray()
+    assert sets[0].argmax() == 3
+    plain = [_cos(e, query) for e in E]
+    assert min(plain) > 0.99  # without centring every gene is next to every query
+
+
+def test_genes_that_point_away_are_left_out():
+    E = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1], [-1, 0.1], [1, -0.1]])
+    sets = concept_sets(E, [[1.0, 0.0]], n_genes=5, mean=[0, 0]).toarray()
+    assert np.flatnonzero(sets[0]).tolist() == [0, 5]
+
+
+def test_a_query_at_the_mean_has_no_genes(rng):
+    E = rng.normal(size=(30, 4))
+    assert concept_sets(E, E.mean(axis=0)).nnz == 0
+
+
+def test_small_panels_keep_half_their_genes_at_most(rng):
+    E = np.abs(rng.normal(size=(20, 3)))
+    assert concept_sets(E, E[:1], mean=np.zeros(3)).nnz == 10
+
+
+def test_cell_scores_equal_a_double_loop(rng):
+    values = sp.random(40, 60, density=0.3, random_state=1, format="csr")
+    sets = concept_sets(rng.normal(size=(60, 5)), rng.normal(size=(4, 5)), n_genes=10)
+    stats = column_stats(values)
+    z = zscore_block(values, *stats)
+    expected = [[sum(sets[q, g] * z[c, g] for g in range(60)) for q in range(4)] for c in range(40)]
+    np.testing.assert_allclose(cell_scores(*zscore_sparse(values, *stats), sets), expected, atol=1e-9)
+
+
+def test_expression_bins_are_of_about_equal_size_and_ordered(rng):
+    expression = rng.lognormal(size=1000)
+    bins = expression_bins(expression)
+    assert np.bincount(bins).tolist() == [100] * 10
+    assert all(expression[bins == b].max() <= expression[bins == b + 1].min() for b in range(9))
+
+
+def test_equal_expression_shares_a_bin():
+    assert set(expression_bins(np.r_[np.zeros(500), np.arange(1, 501)])[:500].tolist()) == {
+        expression_bins(np.r_[np.zeros(500), np.arange(1, 501)])[0]
+    }
+
+
+def test_z_equals_that_of_drawn_random_sets(rng):
+    n = 2000
+    expression = rng.lognormal(size=n)
+    bins = expression_bins(expression)
+    x = rng.normal(size=n) * (1 + bins) + 0.3 * bins  # mean and spread follow expression
+    weights = np.zeros(n)
+    members = rng.choice(np.flatnonzero(bins >= 6), 40, replace=False)
+    weights[members] = rng.uniform(0.5, 1, 40)
+    weights /= weights.sum()
+    drawn = [sum(weights[g] * x[rng.choice(np.flatnonzero(bins == bins[g]))] for g in members) for _ in range(4000)]
+    got = contrast_scores(x, sp.csr_matrix(weights), expression)
+    score = weights @ x
+    assert got.score[0, 0] == pytest.approx(score)
+    assert got.z[0, 0] == pytest.approx((score - np.mean(drawn)) / np.std(drawn), abs=0.1)
+
+
+def test_random_sets_have_z_around_zero_with_unit_spread(rng):
+    n = 3000
+    expression = rng.lognormal(size=n)
+    x = rng.normal(size=n) + 2 * np.log(expression)  # a contrast that follows expression
+    sets = sp.csr_matrix((np.full(25_000, 1 / 50), (np.repeat(np.arange(500), 50),
+                          np.concatenate([rng.choice(n, 50, replace=False) for _ in range(500)]))))  # fmt: skip
+    z = contrast_scores(x, sets, expression).z[0]
+    assert abs(z.mean()) < 0.15
+    assert 0.85 < z.std() < 1.15
+
+
+def test_the_concept_whose_genes_change_comes_first(rng):
+    E = rng.normal(size=(1000, 30))
+    Q = rng.normal(size=(20, 30))
+    sets = concept_sets(E, Q)
+    x = rng.normal(size=1000)
+    x[sets[7].indices] += 1.5
+    got = contrast_scores(x, sets, rng.lognormal(size=1000))
+    assert got.z[0].argmax() == 7
+
+
+def test_a_flat_contrast_scores_zero(rng):
+    sets = concept_sets(rng.normal(size=(100, 5)), rng.normal(size=(2, 5)))
+    assert (contrast_scores(np.zeros(100), sets, np.ones(100)).z == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("queries", "n_genes", "message"),
+    [(np.ones((2, 4)), 50, "queries of 4 dimensions"), (np.ones((2, 5)), 0, "at least 1")],
+    ids=["other-embedder", "no-genes"],
+)
+def test_bad_input_is_refused(queries, n_genes, message, rng):
+    with pytest.raises(InputError, match=message):
+        concept_sets(rng.normal(size=(30, 5)), queries, n_genes=n_genes)
