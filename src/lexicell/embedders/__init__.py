@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from ._base import Embedder, EmbedderInfo, space_of
+from ._cost import CostEstimate, estimate_cost
 from ._embed import embed
 from ._registry import describe as list  # noqa: A004  (lx.embedders.list() is the public name)
 from ._registry import get
 
-__all__ = ["Embedder", "EmbedderInfo", "embed", "get", "list", "space_of"]
+__all__ = ["CostEstimate", "Embedder", "EmbedderInfo", "embed", "estimate_cost", "get", "list", "space_of"]

@@ -120,8 +120,17 @@ def _run(model: Embedder, texts: Sequence[str], batches: Sequence[Sequence[int]]
     stop = threading.Event()
 
     def work(batch: Sequence[int]) -> None:
-        if not stop.is_set():
-            keep(batch, model.embed([texts[i] for i in batch]))
+        if stop.is_set():
+            return
+        try:
+            answer = model.embed([texts[i] for i in batch])
+        except ProviderError as error:
+            # A provider that failed half-way hands over what it had been answered (and paid) by then.
+            done, vectors = getattr(error, "partial", ((), None))
+            if len(done):
+                keep([batch[i] for i in done], vectors)
+            raise
+        keep(batch, answer)
 
     # Answers of a provider are awaited and stored in threads of their own even where one call runs at a time: Ctrl-C
     # is delivered to the main thread, so it cannot fall between an answer that was paid for and the store.

@@ -69,6 +69,8 @@ def get(name: str, **options: Any) -> Embedder:
     if family in _FAMILIES:
         if family in _NEED_MODEL and not model:
             raise InputError(f"embedder '{name}' names no model; write it like '{_NEED_MODEL[family]}'")
+        if family == "http" and "#" not in model:
+            raise InputError(f"embedder '{name}' names no model; write it like '{_NEED_MODEL[family]}'")
         if family == "local" and colon:
             raise InputError(
                 "embedder 'local' is one model; name others with 'hf:MODEL', or pass model_dir= for its folder"

@@ -1,0 +1,170 @@
+"""What embedding texts would cost, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._errors import InputError
+from ..store import Store
+from ._base import Embedder, space_of
+from ._prices import PRICES_DATE
+from ._registry import get
+
+__all__ = ["CostEstimate", "Quote", "estimate_cost"]
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What an embedder says about sending some texts.
+
+    Attributes
+    ----------
+    tokens
+        Tokens it would read.
+    requests
+        Requests it would send.
+    money
+        US dollars; None where the price is not known.
+    exact
+        Whether `tokens`, and with it the rest, is exact; False means an upper bound.
+    """
+
+    tokens: int
+    requests: int
+    money: float | None
+    exact: bool
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """What :func:`estimate_cost` found; ``str()`` of it is a sentence for people.
+
+    Attributes
+    ----------
+    embedder
+        Its name.
+    texts
+        Texts asked for.
+    unique
+        Different ones among them.
+    stored
+        Of these, how many are in the store and cost nothing.
+    tokens, requests, money, exact
+        For the rest, as in :class:`Quote`. `money` is in US dollars, None where the price is not known.
+    truncated
+        Texts that are longer than the model reads and would be cut, as far as known.
+    leaves_machine
+        Whether texts would leave this machine.
+    prices_date
+        When the prices were read; empty where none was used.
+    """
+
+    embedder: str
+    texts: int
+    unique: int
+    stored: int
+    tokens: int
+    requests: int
+    money: float | None
+    exact: bool
+    truncated: int
+    leaves_machine: bool
+    prices_date: str
+
+    @property
+    def to_send(self) -> int:
+        """Texts that would have to be embedded."""
+        return self.unique - self.stored
+
+    def __str__(self) -> str:
+        count = f"{self.texts:,} texts ({self.unique:,} different, {self.stored:,} of them already stored)"
+        if not self.to_send:
+            return f"{count}: nothing is left to embed with '{self.embedder}'"
+        if not self.leaves_machine:
+            return f"{count}: {self.to_send:,} to embed with '{self.embedder}' on this machine, at no cost"
+        most = "" if self.exact else "at most "
+        price = "at a price not known here"
+        if self.money is not None:
+            price = f"{most}${self.money:,.2f}" if self.money >= 0.01 or not self.money else f"{most}$0.01"
+            price += f" at the prices of {self.prices_date}" if self.prices_date else ""
+        note = (
+            ""
+            if self.exact
+            else " (counted in bytes, for want of the model's vocabulary; English text usually has a quarter of that)"
+        )
+        cut = f"; {self.truncated:,} texts are too long and would be cut" if self.truncated else ""
+        return (f"{count}: {self.to_send:,} to send to '{self.embedder}' in {most}{self.requests:,} requests, "
+                f"{most}{self.tokens:,} tokens{note}, {price}{cut}")  # fmt: skip
+
+
+def estimate_cost(
+    texts: Sequence[str], embedder: str | Embedder = "local", *, store: Store | None = None, **options: Any
+) -> CostEstimate:
+    """Tell what embedding texts would cost. Sends none of them and spends nothing.
+
+    Parameters
+    ----------
+    texts
+        The texts, as for :func:`lexicell.embedders.embed`; equal ones count once.
+    embedder
+        A name or an embedder.
+    store
+        Where vectors may be already; None is the user's own store.
+    **options
+        Options of the embedder where `embedder` is a name, e.g. ``dimensions=256``.
+
+    Returns
+    -------
+    :class:`CostEstimate`. Where the model's vocabulary cannot be had (it is fetched once, by tiktoken), counts are
+    upper bounds and ``exact`` is False.
+
+    Raises
+    ------
+    InputError
+        If the embedder is unknown, or options are given beside an embedder that exists already.
+
+    Examples
+    --------
+    >>> from lexicell.embedders import estimate_cost
+    >>> estimate_cost(["axonal transport", "axonal transport"], "local").unique
+    1
+    """
+    if isinstance(texts, str):
+        raise InputError("texts must be a list of strings, not one string; write [text]")
+    if not isinstance(embedder, str) and options:
+        raise InputError("options go with the name of an embedder, not with one that exists already")
+    model = get(embedder, **options) if isinstance(embedder, str) else embedder
+    unique = list(dict.fromkeys(str(text) for text in texts))
+    # The length of the vectors is part of the store's key, and asking a server for it would be a request.
+    known: dict[str, Any] = {}
+    if getattr(model, "dim_known", True):
+        known = (Store() if store is None else store).get_many(space_of(model), unique)
+    waiting = [text for text in unique if text not in known]
+    quote = _quote(model, waiting)
+    long = len(model.truncated(waiting)) if waiting and model.leaves_machine and hasattr(model, "truncated") else 0
+    return CostEstimate(
+        embedder=model.name,
+        texts=len(texts),
+        unique=len(unique),
+        stored=len(known),
+        tokens=quote.tokens,
+        requests=quote.requests,
+        money=quote.money,
+        exact=quote.exact,
+        truncated=long,
+        leaves_machine=model.leaves_machine,
+        prices_date=PRICES_DATE if quote.money and model.leaves_machine else "",
+    )
+
+
+def _quote(model: Embedder, waiting: Sequence[str]) -> Quote:
+    if not waiting:
+        return Quote(0, 0, 0.0, exact=True)
+    own = getattr(model, "quote", None)
+    if own is not None:
+        return own(waiting)  # type: ignore[no-any-return]
+    size = int(getattr(model, "batch_size", 64))
+    tokens = sum(len(text.encode()) for text in waiting)
+    return Quote(tokens, -(-len(waiting) // size), None if model.leaves_machine else 0.0, exact=False)

@@ -1,0 +1,46 @@
+"""What is known of OpenAI's embedding models: prices, lengths and limits, once and dated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MODELS", "PRICES_DATE", "Model"]
+
+PRICES_DATE = "2026-05"  # the month in which the prices below were publicly listed; they change without notice
+
+
+@dataclass(frozen=True)
+class Model:
+    """One embedding model.
+
+    Attributes
+    ----------
+    dim
+        Length of its vectors.
+    usd
+        US dollars for a million tokens.
+    usd_batch
+        The same through the Batch API.
+    shortens
+        Whether it was trained so that vectors may be cut (``dimensions=``).
+    encoding
+        Name of its vocabulary in tiktoken.
+    """
+
+    dim: int
+    usd: float
+    usd_batch: float
+    shortens: bool
+    encoding: str = "cl100k_base"
+
+
+MODELS = {
+    "text-embedding-3-small": Model(1536, 0.02, 0.01, shortens=True),
+    "text-embedding-3-large": Model(3072, 0.13, 0.065, shortens=True),
+    "text-embedding-ada-002": Model(1536, 0.10, 0.05, shortens=False),
+}
+
+# Limits of the service, the same for all three models.
+MAX_INPUTS = 2048  # texts a request
+MAX_REQUEST_TOKENS = 300_000  # tokens a request, all its texts together
+MAX_TOKENS = 8192  # tokens a text
