@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from ._errors import InputError, MissingKeyError, check_choice, check_key, choices
 from ._keys import UNS, X_TEXT
+from ._matrix import Dense, Rows, open_rows
+from .core._expression import NORMALIZATIONS, look
 from .core.expression import log_cp10k, residual_variance, top_columns
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["Values", "check_rep", "read_values", "recorded", "variable_genes"]
-
-NORMALIZATIONS = ("auto", "counts", "abundance", "log1p")
-_LOG_MAX = 20.0  # log1p of anything below e^20; counts and FPKM of real data exceed it somewhere
+__all__ = ["Values", "check_rep", "pick_slot", "read_values", "recorded", "variable_genes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +110,19 @@ def read_values(
         library_size = str(like.get("library_size") or "") or None
         normalization = str(like.get("normalization") or "auto")
     check_choice(normalization, NORMALIZATIONS, "normalization")
-    matrix, genes, slot = _slot(adata, layer, bool(use_raw))
-    if matrix.nnz and (not np.isfinite(matrix.data).all() or matrix.data.min() < 0):
+    stored, names = pick_slot(adata, layer=layer, use_raw=bool(use_raw))
+    rows = open_rows(stored)
+    seen = look(rows)
+    slot = "adata.raw" if use_raw else f"layers['{layer}']" if layer else "X"
+    if seen.kind in ("negative", "not finite") or (normalization == "auto" and not seen.usable):
+        stated = "" if seen.kind in ("negative", "not finite") else ", or say what they are with normalization="
         raise InputError(
-            f"{slot} holds negative values or NaN, so it is neither counts nor log values; "
-            'name the slot that does: layer="counts" or use_raw=True'
+            f"the values in {slot} are neither counts nor log values as far as one can see: {seen.evidence}; "
+            f'name the slot that holds them, e.g. layer="counts" or use_raw=True{stated}'
         )
-    whole = bool((matrix.data == np.round(matrix.data)).all())
     if normalization == "auto":
-        largest = float(matrix.data.max(initial=0.0))
-        normalization = "counts" if whole else "log1p" if largest < _LOG_MAX else "abundance"
+        normalization = seen.kind
+    matrix = _csr(rows)
     if normalization == "log1p":
         log = sp.csr_matrix(matrix, dtype=np.float32)
     else:
@@ -131,29 +133,53 @@ def read_values(
         "normalization": normalization,
         "library_size": library_size or "",
     }
-    return Values(genes, log, matrix if normalization == "counts" and whole else None, params)
+    return Values(names, log, matrix if seen.kind == "counts" and normalization == "counts" else None, params)
 
 
-def _slot(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[sp.csr_matrix, NDArray[Any], str]:
-    source: Any = adata
+def pick_slot(adata: AnnData, *, layer: str | None = None, use_raw: bool = False) -> tuple[Any, NDArray[Any]]:
+    """Return the matrix of the slot named, as it is stored, and the names of its genes.
+
+    Parameters
+    ----------
+    layer, use_raw
+        This layer, or ``raw``; neither: ``X``. Never silently another slot.
+
+    Raises
+    ------
+    MissingKeyError
+        If the layer does not exist.
+    InputError
+        If both are named, or the slot is empty.
+    """
+    if use_raw and layer is not None:
+        raise InputError(f"name either use_raw=True or layer='{layer}', not both")
     if use_raw:
         if adata.raw is None:
-            raise InputError("use_raw=True, but adata.raw is empty; name a layer= or leave it out to read X")
-        source, values, slot = adata.raw, adata.raw.X, "adata.raw"
-    elif layer is not None:
+            raise InputError("use_raw=True, but adata.raw is empty; name a layer=, or leave both out to read X")
+        return adata.raw.X, _names(adata.raw)
+    if layer is not None:
+        # Since anndata 0.13 X itself stands among the layers, under None.
         check_key(layer, [str(k) for k in adata.layers if k is not None], "layer")
-        values, slot = adata.layers[layer], f"layers['{layer}']"
-    else:
-        values, slot = adata.X, "X"
-    if values is None:
-        raise InputError(f"{slot} is empty; name a layer=, or use_raw=True")
-    if not sp.issparse(values) and not isinstance(values, np.ndarray):
-        values = values[:] if hasattr(values, "__getitem__") else values  # a backed file
-    matrix = sp.csr_matrix(values)
+        return adata.layers[layer], _names(adata)
+    if adata.X is None:
+        raise InputError("X is empty; name a layer=, or use_raw=True")
+    return adata.X, _names(adata)
+
+
+def _names(source: Any) -> NDArray[Any]:
+    return np.asarray([str(n) for n in source.var_names], dtype=object)
+
+
+def _csr(rows: Rows) -> sp.csr_matrix:
+    """The whole matrix as a canonical CSR; what is in memory already is not changed."""
+    block = rows.read(0, rows.shape[0])
+    if isinstance(block, Dense):
+        return sp.csr_matrix(block.values)
+    matrix = sp.csr_matrix((block.data, block.indices, block.indptr), shape=rows.shape)
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    return matrix, np.asarray([str(n) for n in source.var_names], dtype=object), slot
+    return matrix
 
 
 def _totals(adata: AnnData, matrix: sp.csr_matrix, library_size: str | None) -> NDArray[np.float64]:
