@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["adjusted_rand", "by_size", "stability"]
+__all__ = ["adjusted_rand", "adjusted_rand_of_table", "by_size", "stability"]
 
 Codes = NDArray[np.integer]
 
@@ -20,13 +20,16 @@ def _table(one: Codes, other: Codes) -> NDArray[np.float64]:
 
 def adjusted_rand(one: Codes, other: Codes) -> float:
     """Adjusted Rand index: 1 for the same partition, 0 on average for unrelated ones (Hubert and Arabie 1985)."""
+    return adjusted_rand_of_table(_table(one, other))
+
+
+def adjusted_rand_of_table(table: NDArray[np.float64]) -> float:
+    """Adjusted Rand index of two partitions, from the number of items in each pair of their parts."""
 
     def pairs(n: NDArray[np.float64]) -> float:
         return float((n * (n - 1) / 2).sum())
 
-    table = _table(one, other)
-    together, a, b = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
-    every = len(one) * (len(one) - 1) / 2
+    together, a, b, every = (pairs(n) for n in (table, table.sum(axis=1), table.sum(axis=0), table.sum()))
     expected = a * b / every if every else 0.0
     most = (a + b) / 2
     return 1.0 if most == expected else (together - expected) / (most - expected)
