@@ -15,6 +15,7 @@ import re
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,6 +149,7 @@ class Connection:
         http = openai.DefaultHttpxClient(
             follow_redirects=False, trust_env=not is_loopback(self.url), timeout=self._limits()
         )
+        weakref.finalize(self, http.close)
         # Retries stand in _retry.py alone: they must be bounded together, and end when the run is interrupted.
         shared = {"api_key": self.key.value or "none", "max_retries": 0, "http_client": http}
         if self._api_version is not None:

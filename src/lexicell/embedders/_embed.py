@@ -112,11 +112,6 @@ def embed(
 
 
 def _run(model: Embedder, texts: Sequence[str], batches: Sequence[Sequence[int]], keep: Keep) -> None:
-    workers = min(int(getattr(model, "concurrency", 1)), len(batches))
-    if workers <= 1 and not model.leaves_machine:
-        for batch in batches:
-            keep(batch, model.embed([texts[i] for i in batch]))
-        return
     stop = threading.Event()
 
     def work(batch: Sequence[int]) -> None:
@@ -132,6 +127,11 @@ def _run(model: Embedder, texts: Sequence[str], batches: Sequence[Sequence[int]]
             raise
         keep(batch, answer)
 
+    workers = min(int(getattr(model, "concurrency", 1)), len(batches))
+    if workers <= 1 and not model.leaves_machine:
+        for batch in batches:
+            work(batch)
+        return
     # Answers of a provider are awaited and stored in threads of their own even where one call runs at a time: Ctrl-C
     # is delivered to the main thread, so it cannot fall between an answer that was paid for and the store.
     pool = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="lexicell-embed")
