@@ -93,6 +93,7 @@ def number_texts(species: dict[str, list[Gene]], names: dict[str, str]) -> tuple
     """
     human = species["human"]
     of_human = {gene.gene_id: gene for gene in human if gene.gene_id}
+    assert len(of_human) == sum(bool(gene.gene_id) for gene in human), "a GeneID stands for two human genes"
     row: dict[str, int] = {}
     for gene in human:
         row.setdefault(full(gene, names), len(row))

@@ -95,13 +95,14 @@ def human_genes(inputs: Inputs) -> Human:
         for column, links in ((MGI, human.by_mgi), (RGD, human.by_rgd)):
             for accession in split_commas(entry[column]):
                 links.setdefault(accession, []).append(gene)
-    listed = {entry[ENTREZ] for entry in entries}
+    listed = {entry[ENTREZ] for entry in entries} | {gene.symbol for gene in human.genes}
     for gene_id, gene in ncbi.items():
-        if gene_id not in listed and worth_it(gene):
+        if gene_id not in listed and gene.symbol not in listed and worth_it(gene):
             gene.previous = former(gene_id, old.get(gene_id, ""))
             human.genes.append(gene)
     human.genes.sort(key=lambda gene: (int(gene.gene_id or 10**12), gene.accession))
     spread_ensembl(human.genes, ncbi, inputs)
+    settle_previous(human.genes, ncbi, old)
     return human
 
 
@@ -148,11 +149,15 @@ def hgnc_gene(entry: dict[str, str], ncbi: Gene | None, old_symbol: str, withdra
 
 
 def worth_it(gene: Gene) -> bool:
-    """Whether a gene that HGNC does not list says something about itself: coding, or with a symbol of its own."""
+    """Whether a gene that HGNC does not list says something about itself.
+
+    Coding genes do, RNAs with a symbol of their own, and pseudogenes and small RNAs that an Ensembl id may stand for.
+    """
     if UNNAMED.match(gene.name) or gene.name == gene.symbol or "@" in gene.symbol or " locus" in gene.name:
         return False
-    named_rna = gene.gene_type in {"ncRNA", "snRNA", "scRNA"} and not gene.symbol.startswith("LOC")
-    return gene.gene_type == "protein-coding" or named_rna
+    if gene.gene_type in {"ncRNA", "snRNA", "scRNA"}:
+        return not gene.symbol.startswith("LOC")
+    return gene.gene_type == "protein-coding" or (gene.gene_type in {"pseudo", "snoRNA"} and bool(gene.ensembl))
 
 
 def spread_ensembl(genes: list[Gene], ncbi: dict[str, Gene], inputs: Inputs) -> None:
@@ -174,6 +179,29 @@ def spread_ensembl(genes: list[Gene], ncbi: dict[str, Gene], inputs: Inputs) -> 
             if ensembl not in taken and all(gene is claimants[0] for gene in claimants):
                 taken.add(ensembl)
                 claimants[0].ensembl.append(ensembl)
+
+
+def settle_previous(genes: list[Gene], ncbi: dict[str, Gene], old: dict[str, str]) -> None:
+    """Leave a symbol that several genes once had to the one that had it last; to the others it is a synonym.
+
+    QARS was, long ago, a symbol of EPRS1 too; in NCBI's tables of 2016 and 2022 it was that of QARS1, and so it is in
+    any data set. Where those tables do not tell, it stays with all of them and is ambiguous.
+    """
+    bearers: dict[str, list[Gene]] = defaultdict(list)
+    for gene in genes:
+        for symbol in dict.fromkeys(gene.previous):
+            bearers[symbol].append(gene)
+    for symbol, several in bearers.items():
+        late = [gene for gene in several if symbol in {old.get(gene.gene_id), *symbol_of(ncbi.get(gene.gene_id))}]
+        if len(several) > 1 and len(late) == 1:
+            for gene in several:
+                if gene is not late[0]:
+                    gene.previous = [name for name in gene.previous if name != symbol]
+                    gene.synonyms.append(symbol)
+
+
+def symbol_of(gene: Gene | None) -> list[str]:
+    return [gene.symbol] if gene else []
 
 
 def former(gene_id: str, *symbols: str) -> list[str]:

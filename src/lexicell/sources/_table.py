@@ -100,14 +100,14 @@ class GeneTable:
         """Read a tab-separated file (gzipped if it ends in ``.gz``) whose first line names the columns."""
         raw = Path(path).read_bytes()
         text = (gzip.decompress(raw) if str(path).endswith(".gz") else raw).decode()
-        lines = text.rstrip("\n").split("\n")
-        header = lines[0].lstrip("#").split("\t")
-        rows = [line.split("\t") for line in lines[1:]]
-        try:
-            columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
-            return cls.from_columns(organism, dict(zip(header, columns, strict=True)))
-        except ValueError as error:
-            raise InputError(f"{path}: every line must have the {len(header)} columns of the first") from error
+        head, _, body = text.rstrip("\n").partition("\n")
+        names = head.lstrip("#").split("\t")
+        # One split of the whole text and strided slices: several times faster than line by line.
+        cells = body.replace("\n", "\t").split("\t") if body else []
+        lines = body.count("\n") + 1 if body else 0
+        if len(cells) != lines * len(names):
+            raise InputError(f"{path}: every line must have the {len(names)} columns of the first")
+        return cls.from_columns(organism, {name: cells[i :: len(names)] for i, name in enumerate(names)})
 
     def write(self, path: str | Path) -> None:
         """Write what :meth:`read` reads; the same table gives the same bytes."""

@@ -83,8 +83,8 @@ def text_hash(table: pd.DataFrame) -> str:
 def manifest() -> dict[str, Any]:
     """How the vectors were made.
 
-    ``space`` (embedder, revision, dimensions), ``texts`` (their hash), ``concepts`` (their number), ``built_with`` (version
-    of lexicell).
+    ``space`` (embedder, revision, dimensions), ``texts`` (their hash), ``concepts`` (their number), ``built_with``
+    (version of lexicell).
     """
     return dict(json.loads((files("lexicell.data") / "concepts_vectors.json").read_text(encoding="utf-8")))
 
