@@ -106,18 +106,19 @@ def read_values(
         If the layer, raw or the column is not there.
     """
     if layer is None and use_raw is None and library_size is None and normalization == "auto" and like:
-        layer, use_raw = str(like.get("layer") or "") or None, bool(like.get("use_raw", False))
+        slot = str(like.get("slot") or "X")
+        layer, use_raw = None if slot in ("X", "raw") else slot, slot == "raw"
         library_size = str(like.get("library_size") or "") or None
         normalization = str(like.get("normalization") or "auto")
     check_choice(normalization, NORMALIZATIONS, "normalization")
     stored, names = pick_slot(adata, layer=layer, use_raw=bool(use_raw))
     rows = open_rows(stored)
     seen = look(rows)
-    slot = "adata.raw" if use_raw else f"layers['{layer}']" if layer else "X"
+    slot = "raw" if use_raw else layer or "X"
     if seen.kind in ("negative", "not finite") or (normalization == "auto" and not seen.usable):
         stated = "" if seen.kind in ("negative", "not finite") else ", or say what they are with normalization="
         raise InputError(
-            f"the values in {slot} are neither counts nor log values as far as one can see: {seen.evidence}; "
+            f"the values in '{slot}' are neither counts nor log values as far as one can see: {seen.evidence}; "
             f'name the slot that holds them, e.g. layer="counts" or use_raw=True{stated}'
         )
     if normalization == "auto":
@@ -128,8 +129,7 @@ def read_values(
     else:
         log = log_cp10k(matrix, _totals(adata, matrix, library_size))
     params = {
-        "layer": layer or "",
-        "use_raw": bool(use_raw),
+        "slot": slot,
         "normalization": normalization,
         "library_size": library_size or "",
     }

@@ -106,7 +106,7 @@ def test_expression_is_read_where_the_text_embedding_was(adata):
     reference = adata.copy()
     fuse(reference, layer="counts", library_size="total")
     adata.X = sp.csr_matrix(np.full(adata.shape, -1.0))
-    adata.uns["lexicell"]["X_text"]["params"] |= {"layer": "counts", "library_size": "total", "use_raw": False}
+    adata.uns["lexicell"]["X_text"]["params"] |= {"slot": "counts", "library_size": "total"}
     fuse(adata)
     assert np.array_equal(adata.obsm["X_text_fused"], reference.obsm["X_text_fused"])
 
@@ -150,7 +150,7 @@ def test_few_cells_give_fewer_components_and_say_so(adata):
         (lambda d: d.uns["lexicell"]["X_text"]["params"].update(preset="paper"), {}, InputError, "preset='paper'"),
         (lambda d: d.obsm.pop("X_text"), {}, MissingKeyError, "no representation 'X_text'.*none.*emb.cells"),
         (lambda d: d.obsm["X_text"].__setitem__((3, 0), np.nan), {}, InputError, "1 cells have NaN.*'c3'"),
-        (lambda d: d.X.data.__imul__(-1), {}, InputError, "values in X are neither.*negative"),
+        (lambda d: d.X.data.__imul__(-1), {}, InputError, "values in 'X' are neither counts nor"),
         (lambda d: None, {"a": 1.5}, InputError, "between 0 and 1; got 1.5"),
         (lambda d: None, {"n_top_genes": 0}, InputError, "at least 1"),
         (lambda d: None, {"layer": "count"}, MissingKeyError, "no layer 'count'"),

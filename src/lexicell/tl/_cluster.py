@@ -1,0 +1,329 @@
+"""Clusters of cells on any representation, each with its genes and its words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .. import _keys
+from .._errors import InputError, LexicellError, check_choice
+from .._values import Values, check_rep, read_values, recorded
+from ..core.agreement import adjusted_rand, by_size, stability
+from ..core.embedding import GeneEmbedding
+from . import _describe, _words
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["cluster"]
+
+_METHODS = ("leiden", "kmeans")
+_FEWEST = 5
+_TRIES = 25  # Leiden runs in search of a number of clusters
+
+
+def cluster(
+    adata: AnnData,
+    *,
+    use_rep: str = _keys.X_TEXT,
+    method: str = "leiden",
+    resolution: float = 1.0,
+    n_clusters: int | None = None,
+    n_neighbors: int = 15,
+    metric: str = "euclidean",
+    n_repeats: int = 5,
+    umap: bool = True,
+    genes: GeneEmbedding | None = None,
+    layer: str | None = None,
+    use_raw: bool | None = None,
+    key_added: str | None = None,
+    rng: int | np.random.Generator = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Cluster cells and describe each cluster by its genes and by words.
+
+    Neighbours, Leiden (igraph's modularity, two iterations) and UMAP are scanpy's, on our own keys: nothing that stands
+    under ``neighbors``, ``leiden`` or ``X_umap`` is touched, and ``sc.pl`` and ``sc.tl`` work on the results
+    (``neighbors_key="text_neighbors"``).
+
+    Parameters
+    ----------
+    adata
+        Cells with ``obsm[use_rep]``.
+    use_rep
+        Key of the representation in ``obsm``.
+    method
+        ``"leiden"`` or ``"kmeans"``.
+    resolution
+        Leiden's resolution: larger gives more clusters. Not used where `n_clusters` is given.
+    n_clusters
+        Wanted number of clusters. Leiden then searches its resolution for it, and warns where it can only come near.
+        Needed for k-means.
+    n_neighbors
+        Neighbours a cell in the graph. Fewer where there are fewer cells, with a warning.
+    metric
+        Distance for the graph. k-means is always Euclidean.
+    n_repeats
+        Further runs with other seeds, to see which clusters are found again; 0 for none.
+    umap
+        Whether to compute a two-dimensional map.
+    genes
+        The gene vectors the words are compared with; None: those that `use_rep` was made from. Where there are none,
+        clusters get no words, and a warning says so.
+    layer, use_raw
+        Where expression stands, for the genes of the clusters; default: where `use_rep` was computed from.
+    key_added
+        Column of ``obs`` for the clusters. Default: ``text_leiden`` for ``X_text``, ``text_fused_leiden`` for
+        ``X_text_fused``, ``text_kmeans`` and so on.
+    rng
+        Seed. An integer is passed on to scanpy as it is.
+    copy
+        Return a new object instead of writing into `adata`.
+
+    Returns
+    -------
+    None, or the new object. With p the prefix of `use_rep` (``text`` for ``X_text``), writes
+
+    ``obs[key_added]``
+        Clusters, categorical, ``"0"`` the largest.
+    ``obsp["p_connectivities"]``, ``obsp["p_distances"]``, ``uns["p_neighbors"]``
+        The neighbour graph, in scanpy's convention.
+    ``obsm["X_p_umap"]``
+        The map, ``(n_cells, 2)`` float32, where `umap`.
+    ``uns["lexicell"][use_rep]["cluster"]``
+        ``table``: one row a cluster: ``cells``, ``share``, ``stability`` (best Jaccard overlap in a repeat, averaged;
+        NaN without repeats), ``genes`` and ``concepts`` (the first five). ``markers``: genes of each cluster, ranked by
+        difference in mean log value to all other cells; no p values, since clusters found in counts cannot be tested
+        on them. ``concepts``: words of each cluster. ``params``: with ``resolution``, ``n_clusters``, ``seed`` and
+        ``repeat_ari`` (mean adjusted Rand index between the clustering and its repeats).
+
+    Raises
+    ------
+    MissingKeyError
+        If `use_rep` is not there; the message lists what is.
+    InputError
+        If there are fewer than five cells, the representation holds NaN, or a parameter is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If `n_clusters` was not reached, neighbours had to be fewer, or genes or words are missing, with the reason.
+
+    References
+    ----------
+    Traag, Waltman and van Eck, Scientific Reports 2019, doi:10.1038/s41598-019-41695-z (Leiden).
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.expression_pca(adata, library_size="n_counts")
+    >>> lx.tl.cluster(adata, use_rep="X_expression", n_clusters=6, umap=False, genes=lx.emb.genes(adata))
+    >>> adata.obs["expression_leiden"].nunique()
+    6
+    """
+    adata = adata.copy() if copy else adata
+    check_choice(method, _METHODS, "clustering method")
+    matrix = check_rep(adata, use_rep)
+    _check(adata.n_obs, method, resolution, n_clusters, n_neighbors, n_repeats)
+    if n_neighbors >= adata.n_obs:
+        warnings.warn(
+            f"{adata.n_obs} cells have {adata.n_obs - 1} neighbours, not {n_neighbors}", UserWarning, stacklevel=2
+        )
+        n_neighbors = adata.n_obs - 1
+    seed = int(rng) if isinstance(rng, (int, np.integer)) else int(np.random.default_rng(rng).integers(2**31 - 1))
+    prefix = _keys.prefix(use_rep)
+    column = key_added or (_keys.leiden(prefix) if method == "leiden" else _keys.kmeans(prefix))
+
+    graph = None
+    if method == "leiden" or umap:
+        graph = _neighbors(matrix, n_neighbors, metric, seed)
+    if method == "leiden":
+        run = _leiden(graph)
+        if n_clusters is not None:
+            resolution = _search(lambda r: run(r, seed), n_clusters)
+        codes = run(resolution, seed)
+        repeats = [run(resolution, seed + i) for i in range(1, n_repeats + 1)]
+    else:
+        codes, *repeats = (_kmeans(matrix, int(n_clusters or 0), seed + i) for i in range(n_repeats + 1))
+    found = int(codes.max()) + 1
+    if n_clusters is not None and found != n_clusters:
+        warnings.warn(
+            f"asked for {n_clusters} clusters, Leiden comes no nearer than {found}; method='kmeans' gives any number",
+            UserWarning,
+            stacklevel=2,
+        )
+    result = _describe_clusters(adata, use_rep, codes, repeats, genes, layer, use_raw)
+    result["params"] = {
+        "method": method, "use_rep": use_rep, "key_added": column, "n_clusters": found, "n_neighbors": n_neighbors,
+        "metric": metric, "resolution": float(resolution) if method == "leiden" else float("nan"), "seed": seed,
+        "n_repeats": n_repeats, **result["params"],
+        "repeat_ari": _mean_ari(codes, repeats),
+    }  # fmt: skip
+    names = [str(k) for k in range(found)]
+    adata.obs[column] = pd.Categorical.from_codes(codes, categories=pd.Index(names))
+    # Colours of an earlier clustering would be read as those of this one.
+    adata.uns.pop(f"{column}_colors", None)
+    if graph is not None:
+        _write_graph(adata, graph, prefix, use_rep, n_neighbors, metric, seed)
+        if umap:
+            adata.obsm[_keys.umap(prefix)] = _umap(graph, seed)
+    adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})["cluster"] = result
+    return adata if copy else None
+
+
+def _check(
+    n_cells: int, method: str, resolution: float, n_clusters: int | None, n_neighbors: int, n_repeats: int
+) -> None:
+    if n_cells < _FEWEST:
+        raise InputError(f"{n_cells} cells cannot be clustered; at least {_FEWEST} are needed")
+    if not resolution > 0 or n_neighbors < 2 or n_repeats < 0:
+        raise InputError("resolution must be above 0, n_neighbors at least 2 and n_repeats not negative")
+    if n_clusters is None and method == "kmeans":
+        raise InputError("k-means needs n_clusters=")
+    if n_clusters is not None and not 1 <= n_clusters <= n_cells:
+        raise InputError(f"n_clusters must lie between 1 and the number of cells, {n_cells}; got {n_clusters}")
+
+
+def _neighbors(matrix: NDArray[Any], n_neighbors: int, metric: str, seed: int) -> AnnData:
+    """Build scanpy's neighbour graph in an object of its own, so that no key of the user's is touched."""
+    import anndata
+    import scanpy as sc
+
+    graph = anndata.AnnData(sp.csr_matrix((len(matrix), 1), dtype=np.float32), obsm={"rep": matrix})
+    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", metric=metric, random_state=seed)
+    return graph
+
+
+def _leiden(graph: AnnData | None) -> Callable[[float, int], NDArray[np.int64]]:
+    import scanpy as sc
+
+    def run(resolution: float, seed: int) -> NDArray[np.int64]:
+        sc.tl.leiden(graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False)
+        assert graph is not None
+        return by_size(graph.obs["leiden"].cat.codes.to_numpy())
+
+    return run
+
+
+def _search(run: Callable[[float], NDArray[np.int64]], wanted: int) -> float:
+    """Resolution that gives the wanted number of clusters, or comes nearest; bisection on a log scale."""
+    low, high = 1e-3, 20.0
+    best, best_off = 1.0, np.inf
+    for attempt in range(_TRIES):
+        # 1.0 lies where most data sets have their usual number of clusters.
+        resolution = 1.0 if attempt == 0 else float(np.sqrt(low * high))
+        off = int(run(resolution).max()) + 1 - wanted
+        if abs(off) < best_off:
+            best, best_off = resolution, abs(off)
+        if off == 0:
+            break
+        if off > 0:
+            high = resolution
+        else:
+            low = resolution
+    return best
+
+
+def _kmeans(matrix: NDArray[Any], n_clusters: int, seed: int) -> NDArray[np.int64]:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    # Sums over cells are split among threads otherwise, and differ in the last bit.
+    with threadpool_limits(limits=1):
+        model = KMeans(n_clusters, n_init=10, random_state=seed).fit(np.asarray(matrix, dtype=np.float64))
+    return by_size(model.labels_)
+
+
+def _mean_ari(codes: NDArray[np.int64], repeats: list[NDArray[np.int64]]) -> float:
+    return float(np.mean([adjusted_rand(codes, other) for other in repeats])) if repeats else float("nan")
+
+
+def _umap(graph: AnnData, seed: int) -> NDArray[np.float32]:
+    import scanpy as sc
+
+    # Spectral initialisation needs more cells than this.
+    sc.tl.umap(graph, random_state=seed, init_pos="spectral" if graph.n_obs > 15 else "random")
+    return np.asarray(graph.obsm["X_umap"], dtype=np.float32)
+
+
+def _write_graph(
+    adata: AnnData, graph: AnnData, prefix: str, use_rep: str, n_neighbors: int, metric: str, seed: int
+) -> None:
+    near, far = _keys.connectivities(prefix), _keys.distances(prefix)
+    adata.obsp[near], adata.obsp[far] = graph.obsp["connectivities"], graph.obsp["distances"]
+    adata.uns[_keys.neighbors(prefix)] = {
+        "connectivities_key": near,
+        "distances_key": far,
+        "params": {
+            "n_neighbors": n_neighbors, "method": "umap", "metric": metric, "use_rep": use_rep, "random_state": seed,
+        },
+    }  # fmt: skip
+
+
+def _describe_clusters(
+    adata: AnnData,
+    use_rep: str,
+    codes: NDArray[np.int64],
+    repeats: list[NDArray[np.int64]],
+    genes: GeneEmbedding | None,
+    layer: str | None,
+    use_raw: bool | None,
+) -> dict[str, Any]:
+    names = [str(k) for k in range(int(codes.max()) + 1)]
+    size = np.bincount(codes)
+    table = pd.DataFrame(
+        {"cells": size, "share": size / len(codes), "stability": stability(codes, repeats)}, index=pd.Index(names)
+    )
+    result: dict[str, Any] = {"table": table, "params": {"expression": "", "words": ""}}
+    try:
+        like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
+        values = read_values(adata, layer=layer, use_raw=use_raw, like=like)
+    except InputError as error:
+        warnings.warn(f"clusters get no genes and no words: {error}", UserWarning, stacklevel=3)
+        return result
+    result["markers"] = _describe.markers(values, codes, names)
+    result["params"]["expression"] = values.params["slot"]
+    table["genes"] = _first(result["markers"], "gene", names, ", ")
+    found = _find_words(adata, use_rep, values, codes, names, genes)
+    if found is not None:
+        result["concepts"], result["params"]["words"] = found
+        table["concepts"] = _first(result["concepts"], "concept", names, "; ")
+    return result
+
+
+def _find_words(
+    adata: AnnData,
+    use_rep: str,
+    values: Values,
+    codes: NDArray[np.int64],
+    names: list[str],
+    genes: GeneEmbedding | None,
+) -> tuple[pd.DataFrame, str] | None:
+    try:
+        known = _words.gene_vectors(adata, use_rep, genes)
+        phrases = _words.shipped_lexicon(known)
+        if phrases is None:
+            raise InputError(
+                f"the shipped lexicon has no vectors of embedder '{_words.embedder_of(known)}'; "
+                "give your own phrases to lexicell.tl.concepts"
+            )
+        if len(names) < 2:
+            return None
+        z = _words.zscores(values, known)
+    except LexicellError as error:
+        warnings.warn(f"clusters get no words: {error}", UserWarning, stacklevel=4)
+        return None
+    changes = _describe.against_rest(z, codes, len(names))
+    return _describe.words(z, changes, names, phrases), phrases.source
+
+
+def _first(table: pd.DataFrame, column: str, names: list[str], between: str, n: int = 5) -> list[str]:
+    groups = {str(k): list(v) for k, v in table.groupby("group", sort=False)[column]}
+    return [between.join(groups.get(name, [])[:n]) for name in names]

@@ -1,0 +1,126 @@
+"""Describe groups of cells by genes and by words: rankings, no p values.
+
+A cluster found in the same counts cannot be tested on them, so what stands here is descriptive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._values import Values
+from ..core.concepts import concept_sets, contrast_scores
+from ..core.expression import group_profiles
+from ._words import Phrases, ZScores
+
+__all__ = ["MIN_SHARE", "against_rest", "markers", "words"]
+
+MIN_SHARE = 0.1
+"""Genes expressed in a smaller share of a group's cells are not ranked for it."""
+
+
+def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_genes: int = 25) -> pd.DataFrame:
+    """Rank the genes of each group by how much higher their mean log value is than in all other cells.
+
+    Returns
+    -------
+    One row a group and gene: ``group``, ``rank``, ``gene``, ``difference``, ``mean``, ``mean_rest``, ``share``,
+    ``share_rest``. Only genes with a positive difference that at least a tenth of the group's cells express.
+    """
+    inside = group_profiles(values.log, codes, len(names))
+    mean_rest, share_rest = inside.against_rest()
+    blocks = []
+    for k, name in enumerate(names):
+        difference = inside.mean[k] - mean_rest[k]
+        ranked = np.where(inside.share[k] >= MIN_SHARE, difference, -np.inf)
+        best = np.argsort(-ranked, kind="stable")[:n_genes]
+        best = best[ranked[best] > 0]
+        blocks.append(
+            pd.DataFrame(
+                {
+                    "group": name,
+                    "rank": np.arange(1, len(best) + 1),
+                    "gene": values.genes[best],
+                    "difference": difference[best],
+                    "mean": inside.mean[k, best],
+                    "mean_rest": mean_rest[k, best],
+                    "share": inside.share[k, best],
+                    "share_rest": share_rest[k, best],
+                }
+            )
+        )
+    return _stack(blocks)
+
+
+def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> NDArray[np.float64]:
+    """Mean z of each group minus that of all other cells, shape ``(n_groups, n_genes)``."""
+    size = np.bincount(codes, minlength=n_groups).astype(float)
+    member = sp.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n_groups, len(codes)))
+    total = np.asarray((member @ z.deviations).todense())
+    inside = total / np.maximum(size, 1)[:, None]
+    outside = (total.sum(axis=0) - total) / np.maximum(size.sum() - size, 1)[:, None]
+    # The baseline row is the same on both sides and cancels.
+    return np.asarray(inside - outside)
+
+
+def words(
+    z: ZScores, changes: NDArray[np.float64], names: list[str], phrases: Phrases, *, n_words: int = 10, n_genes: int = 5
+) -> pd.DataFrame:
+    """Rank phrases for each contrast by how far their genes go up in it.
+
+    Parameters
+    ----------
+    z, changes
+        Genes, and the change of each in each contrast, shape ``(n_contrasts, n_genes)``.
+    names
+        One name a contrast.
+    phrases
+        What to choose from.
+    n_words, n_genes
+        Phrases a contrast, and genes named beside each.
+
+    Returns
+    -------
+    One row a contrast and phrase: ``group``, ``rank``, ``concept``, ``z`` (against random gene sets of matched
+    expression: a scale, not a test), ``score`` (weighted mean change of the phrase's genes), ``genes`` (those that
+    contribute most).
+    """
+    sets = concept_sets(z.vectors, phrases.vectors)
+    got = contrast_scores(changes, sets, z.mean)
+    blocks = []
+    for k, name in enumerate(names):
+        best = np.argsort(-got.z[k], kind="stable")[:n_words]
+        best = best[got.z[k, best] > 0]
+        blocks.append(
+            pd.DataFrame(
+                {
+                    "group": name,
+                    "rank": np.arange(1, len(best) + 1),
+                    "concept": phrases.names[best],
+                    "z": got.z[k, best],
+                    "score": got.score[k, best],
+                    "genes": [_leading(sets[q], changes[k], z.ids, n_genes) for q in best],
+                }
+            )
+        )
+    return _stack(blocks)
+
+
+def _leading(row: Any, change: NDArray[np.float64], ids: NDArray[Any], n: int) -> str:
+    parts = row.data * change[row.indices]
+    order = np.argsort(-parts, kind="stable")[:n]
+    return ", ".join(str(ids[row.indices[i]]) for i in order if parts[i] > 0)
+
+
+def _stack(blocks: list[pd.DataFrame]) -> pd.DataFrame:
+    frame = pd.concat(blocks, ignore_index=True)
+    for column in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[column]):
+            frame[column] = frame[column].astype(str).astype(object)
+    # Row names must be strings in an h5ad.
+    frame.index = frame.index.astype(str)
+    return frame

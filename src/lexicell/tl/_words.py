@@ -1,0 +1,167 @@
+"""What the tools share to speak in genes and words: the gene vectors behind a representation, z-scores, the lexicon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._errors import InputError, MissingKeyError
+from .._keys import X_TEXT
+from .._values import Values, recorded
+from ..core.embedding import GeneEmbedding
+from ..core.expression import column_stats, zscore_sparse
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["Phrases", "ZScores", "embed_queries", "gene_vectors", "shipped_lexicon", "text_entry", "zscores"]
+
+
+@dataclass(frozen=True, eq=False)
+class Phrases:
+    """Phrases with vectors of the same embedder as the genes.
+
+    Attributes
+    ----------
+    names
+        What is shown, shape ``(n,)``, object.
+    vectors
+        Shape ``(n, d)``.
+    source
+        Where they come from, for provenance.
+    """
+
+    names: NDArray[Any]
+    vectors: NDArray[np.float32]
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class ZScores:
+    """z-scored log values of the genes that have a vector: ``z = deviations + baseline``.
+
+    Attributes
+    ----------
+    ids
+        Gene names, shape ``(n_genes,)``.
+    vectors
+        Their vectors, shape ``(n_genes, d)``.
+    deviations, baseline
+        Sparse cells x genes, and one row.
+    mean
+        Mean of l over all cells, shape ``(n_genes,)``.
+    """
+
+    ids: NDArray[Any]
+    vectors: NDArray[np.float32]
+    deviations: sp.csr_matrix
+    baseline: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+    def group_means(self, pick: sp.csr_matrix) -> NDArray[np.float64]:
+        """Mean z of groups of cells; `pick` is groups x cells with rows that sum to 1."""
+        return np.asarray((pick @ self.deviations).todense()) + self.baseline
+
+
+def text_entry(adata: AnnData, use_rep: str) -> dict[str, Any]:
+    """Find the record of the text embedding behind `use_rep`: its own, its basis', else that of ``X_text``."""
+    entry = recorded(adata, use_rep)
+    for candidate in (entry, recorded(adata, str(entry.get("based_on", ""))), recorded(adata, X_TEXT)):
+        if "gene_embedding" in candidate:
+            return candidate
+    return {}
+
+
+def gene_vectors(adata: AnnData, use_rep: str, genes: GeneEmbedding | None) -> GeneEmbedding:
+    """Return `genes`, or open again those that the representation was made from.
+
+    Raises
+    ------
+    MissingKeyError
+        If none were given and none can be found; the message says how to provide them.
+    """
+    if genes is not None:
+        return genes
+    entry = text_entry(adata, use_rep)
+    if not entry:
+        raise MissingKeyError(
+            f"nothing is recorded on the gene vectors behind obsm['{use_rep}']; pass genes=, "
+            "or make the cell embedding with lexicell.emb.cells"
+        )
+    if "gene_vectors" in entry:
+        stored = entry["gene_vectors"]
+        return GeneEmbedding.from_vectors(
+            stored["ids"], stored["vectors"], texts=stored["texts"], provenance=entry["provenance"]
+        )
+    from ..sources._reopen import reopen
+
+    return reopen(entry)
+
+
+def zscores(values: Values, genes: GeneEmbedding) -> ZScores:
+    """z-scores over all cells of the genes that stand in both; genes that do not vary are left out.
+
+    Raises
+    ------
+    InputError
+        If they have no varying gene in common.
+    """
+    rows = genes.rows(values.genes)
+    columns = np.flatnonzero(rows >= 0)
+    log = sp.csr_matrix(values.log[:, columns])
+    mean, sd = column_stats(log)
+    varies = sd > 0
+    if not varies.any():
+        raise InputError(
+            "none of the genes of the gene embedding varies in the data; "
+            f"the data has genes such as '{values.genes[0]}', the embedding such as '{genes.ids[0]}'"
+        )
+    deviations, baseline = zscore_sparse(sp.csr_matrix(log[:, varies]), mean[varies], sd[varies])
+    kept = columns[varies]
+    return ZScores(values.genes[kept], genes.vectors[rows[kept]], deviations, baseline, mean[varies])
+
+
+def embedder_of(genes: GeneEmbedding) -> str:
+    """Name of the embedder that made the gene vectors, empty where unknown."""
+    return str(genes.provenance.get("embedder", ""))
+
+
+def shipped_lexicon(genes: GeneEmbedding) -> Phrases | None:
+    """Return the concepts that come with the package, where their vectors fit the genes'; None where they do not."""
+    from ..sources import lexicon
+
+    space = f"{embedder_of(genes)}@{genes.provenance.get('revision', '')}/{genes.dim}"
+    if lexicon.manifest()["space"] != space:
+        return None
+    table, vectors = lexicon.load()
+    return Phrases(table["concept"].to_numpy(dtype=object), vectors, "shipped lexicon")
+
+
+def embed_queries(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
+    """Embed the user's own phrases with the embedder that made the gene vectors.
+
+    Raises
+    ------
+    InputError
+        If a query is empty or stands twice, or the gene vectors do not say which embedder made them.
+    """
+    words = [str(q).strip() for q in queries]
+    if not words or not all(words):
+        raise InputError("a query is empty; give phrases such as 'axonal transport'")
+    twice = sorted({w for w in words if words.count(w) > 1})
+    if twice:
+        raise InputError(f"queries stand more than once: {', '.join(twice)}")
+    name = embedder_of(genes)
+    if not name:
+        raise InputError(
+            "the gene vectors do not say which embedder made them, so queries cannot be put beside them; "
+            "pass query_vectors="
+        )
+    from .. import embedders
+
+    return Phrases(np.asarray(words, dtype=object), embedders.embed(words, name), f"queries embedded by {name}")
