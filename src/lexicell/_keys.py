@@ -48,3 +48,13 @@ def leiden(name: str) -> str:
 def kmeans(name: str) -> str:
     """Key of the k-means clusters in `obs`."""
     return f"{name}_kmeans"
+
+
+def coverage(name: str) -> str:
+    """Key in `obs` of the share of a cell's counts whose gene has text; `COVERAGE` for the default embedding."""
+    return f"{name}_coverage"
+
+
+def gene_source(name: str) -> str:
+    """Key in `var` of where a gene's text came from; `GENE_SOURCE` for the default embedding."""
+    return f"gene_{name}_source"

@@ -1,0 +1,162 @@
+"""Row blocks of any matrix of cells x genes: dense, sparse, on disk (h5ad, zarr) or dask.
+
+`open_rows` looks at what it was given once; the object it returns reads ranges of rows, either dense or as the three
+arrays of a CSR matrix, just as they are stored. Nothing here changes or copies what is in memory already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ._errors import InputError
+
+__all__ = ["Dense", "Rows", "Sparse", "block_rows", "open_rows"]
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Some rows in CSR: any dtypes, in any order within a row, duplicates allowed (they add up)."""
+
+    data: NDArray[Any]
+    indices: NDArray[Any]
+    indptr: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Some rows as a plain array."""
+
+    values: NDArray[Any]
+
+
+class Rows(Protocol):
+    """A matrix that gives ranges of rows."""
+
+    shape: tuple[int, int]
+    in_memory: bool
+
+    def read(self, start: int, stop: int) -> Sparse | Dense:
+        """Rows `start` to `stop`, `stop` excluded."""
+        ...
+
+
+class _MemoryDense:
+    in_memory = True
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._values = values
+        self.shape = (int(values.shape[0]), int(values.shape[1]))
+
+    def read(self, start: int, stop: int) -> Dense:
+        return Dense(self._values[start:stop])
+
+
+class _Csr:
+    """CSR whose three arrays are numpy arrays or stand on disk; only the row pointers are held in memory."""
+
+    def __init__(self, data: Any, indices: Any, indptr: Any, shape: tuple[int, int], *, in_memory: bool) -> None:
+        self._data, self._indices = data, indices
+        # The first step from int32 to int64: a matrix may hold more than 2^31 values.
+        self._indptr = np.asarray(indptr[:], dtype=np.int64)
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.in_memory = in_memory
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        return self._indptr
+
+    def read(self, start: int, stop: int) -> Sparse:
+        first, last = int(self._indptr[start]), int(self._indptr[stop])
+        data, indices = np.asarray(self._data[first:last]), np.asarray(self._indices[first:last])
+        return Sparse(data, indices, self._indptr[start : stop + 1] - first)
+
+
+class _Sliced:
+    """Anything whose slices of rows are arrays or scipy matrices: h5py and zarr datasets, backed CSC."""
+
+    in_memory = False
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.shape = (int(source.shape[0]), int(source.shape[1]))
+
+    def read(self, start: int, stop: int) -> Sparse | Dense:
+        return _block(self._source[start:stop])
+
+
+class _Dask(_Sliced):
+    def read(self, start: int, stop: int) -> Sparse | Dense:
+        return _block(self._source[start:stop].compute())
+
+
+def _block(part: Any) -> Sparse | Dense:
+    if sp.issparse(part):
+        rows = part.tocsr()
+        return Sparse(rows.data, rows.indices, np.asarray(rows.indptr, dtype=np.int64))
+    return Dense(np.asarray(part))
+
+
+def _from_scipy(matrix: Any) -> Rows:
+    # For CSC and the rest this makes one copy, in CSR; CSR is used as it stands.
+    rows = matrix.tocsr()
+    return _Csr(rows.data, rows.indices, rows.indptr, rows.shape, in_memory=True)
+
+
+def open_rows(X: Any) -> Rows:
+    """Give access by rows to `X`.
+
+    Parameters
+    ----------
+    X
+        Array, numpy matrix, any scipy sparse matrix or array, a backed sparse matrix of anndata (h5ad or zarr), an
+        h5py or zarr dataset, or a dask array of dense or sparse blocks. CSC in memory is converted once; CSC on disk
+        is read whole and converted, since its rows cannot be read alone.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, not two-dimensional, or holds no numbers.
+    """
+    shape = getattr(X, "shape", None)
+    if shape is None or len(shape) != 2:
+        raise InputError(f"a matrix of cells x genes is needed, got {type(X).__name__} of shape {shape}")
+    kind = np.dtype(getattr(X, "dtype", np.float32)).kind
+    if kind not in "biuf":
+        raise InputError(f"the matrix holds values of type {X.dtype}; real numbers are needed")
+    if isinstance(X, np.ma.MaskedArray):
+        raise InputError("the matrix is a masked array; fill it first, for example with X.filled(0)")
+    if isinstance(X, np.ndarray):
+        return _MemoryDense(np.asarray(X))
+    if sp.issparse(X):
+        return _from_scipy(X)
+    if hasattr(X, "dask") and hasattr(X, "compute"):
+        return _Dask(X)
+    if hasattr(X, "group") and hasattr(X, "to_memory"):
+        if getattr(X, "format", "") == "csr":
+            group = X.group
+            return _Csr(group["data"], group["indices"], group["indptr"], X.shape, in_memory=False)
+        return _from_scipy(X.to_memory())
+    if hasattr(X, "__getitem__"):
+        return _Sliced(X)
+    raise InputError(f"a matrix of type {type(X).__name__} cannot be read; convert it to a numpy array or scipy CSR")
+
+
+_VALUES_PER_BLOCK = 4_000_000
+
+
+def block_rows(rows: Rows, chunk_size: int | None, *, default: int = 1024) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that cover the matrix: `chunk_size` rows each, or as many as fit a few megabytes."""
+    n = rows.shape[0]
+    if chunk_size is None:
+        width = rows.shape[1]
+        if isinstance(rows, _Csr):
+            width = int(rows.indptr[-1] - rows.indptr[0]) // max(n, 1)
+        chunk_size = max(1, min(default, _VALUES_PER_BLOCK // max(width, 1)))
+    for start in range(0, n, chunk_size):
+        yield start, min(n, start + chunk_size)

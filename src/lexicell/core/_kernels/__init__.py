@@ -1,0 +1,1 @@
+"""Compiled loops behind the cell embedding. numba is imported here, so import this package inside functions only."""

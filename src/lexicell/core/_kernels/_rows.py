@@ -1,0 +1,54 @@
+"""Row blocks: from dense to sparse, and whether a sparse block is in canonical form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._jit import compiled
+
+__all__ = ["count_nonzero", "fill_nonzero", "is_canonical"]
+
+
+@compiled
+def is_canonical(indices: Any, indptr: Any, n_columns: Any) -> Any:
+    """1: every row has rising columns without duplicates; 0: some row has not; -1: a column does not exist."""
+    canonical = 1
+    for row in range(indptr.shape[0] - 1):
+        start, stop = indptr[row], indptr[row + 1]
+        falls = 0
+        for j in range(start + 1, stop):
+            falls += indices[j] <= indices[j - 1]
+        if falls:
+            canonical = 0
+            for j in range(start, stop):
+                if indices[j] < 0 or indices[j] >= n_columns:
+                    return -1
+        elif stop > start and (indices[start] < 0 or indices[stop - 1] >= n_columns):
+            return -1
+    return canonical
+
+
+@compiled
+def count_nonzero(block: Any, indptr: Any) -> Any:
+    """Fill `indptr` for the nonzeros of a dense block; NaN counts as a nonzero."""
+    total = 0
+    indptr[0] = 0
+    for row in range(block.shape[0]):
+        for column in range(block.shape[1]):
+            total += block[row, column] != 0
+        indptr[row + 1] = total
+    return total
+
+
+@compiled
+def fill_nonzero(block: Any, indptr: Any, data: Any, indices: Any) -> None:
+    """Write the nonzeros of a dense block in CSR order; both arrays have one entry to spare."""
+    for row in range(block.shape[0]):
+        k = indptr[row]
+        for column in range(block.shape[1]):
+            value = block[row, column]
+            data[k] = value
+            indices[k] = np.int32(column)
+            k += value != 0

@@ -1,0 +1,326 @@
+"""Gene vectors and expression -> cell embeddings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .. import __version__, _keys
+from .._errors import InputError, check_choice, check_key, choices
+from ..core._tiebreak import tie_ranks
+from ..core.embedding import GeneEmbedding
+from ..core.pooling import PRESETS, BadValueError, PooledCells, pool
+from ._slots import Slot, find_slot
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["cells"]
+
+_PRESET = "preset"
+
+
+def cells(
+    adata: AnnData,
+    genes: GeneEmbedding,
+    *,
+    preset: str = "paper",
+    top_n: int | str | None = _PRESET,
+    layer: str | None = None,
+    use_raw: bool = False,
+    normalization: str = "auto",
+    library_size: str | None = None,
+    l2: bool | None = None,
+    n_components: int | None = None,
+    key_added: str = _keys.X_TEXT,
+    chunk_size: int | None = None,
+    n_jobs: int | None = None,
+    store_genes: bool = False,
+    copy: bool = False,
+) -> AnnData | None:
+    r"""Embed cells by the texts of the genes they express.
+
+    With counts x of a cell, library size n over all genes, :math:`l = \log(1 + 10^4 x / n)`, gene vectors g:
+
+    ==============  =====================================================================================
+    ``paper``       :math:`\sum l g / \sum l` over the `top_n` most expressed genes that have text [1]_
+    ``genept-w``    :math:`\sum l g / G`, G the number of genes of the matrix; then unit length [2]_
+    ``scelmo-wa``   :math:`\sum l g / \sum l`, the lower sum over all genes of the matrix [3]_
+    ``scelmo-aa``   :math:`\sum l g / G` [3]_
+    ``whitened``    :math:`\sum z w`, z the z-score of l over cells (population sd, clipped to +-10), w the
+                    whitened gene vectors (:class:`lexicell.core.space.GeneSpace`)
+    ==============  =====================================================================================
+
+    Genes are joined by exact name: ``genes.ids`` against the names of the matrix. Genes without text count in n, in G
+    and in sums over all genes, and nowhere else. Equal values at the cut are decided by the blake2b hash of the gene
+    name, smaller first. The result has the same bits for any order of cells, chunk size, number of threads and form
+    of the matrix (sparse, dense, on disk); another order of genes selects the same genes and changes values by
+    rounding.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes: in memory, backed, or with a zarr- or dask-backed matrix. `X` and layers are only read.
+    genes
+        Gene vectors, from :func:`lexicell.emb.genes`.
+    preset
+        Formula, from the table above.
+    top_n
+        Genes kept a cell; the others count as not expressed, except in denominators over all genes. None: all genes.
+        Default: the preset's own, 1000 for ``paper`` (the paper does not say its N), all for the others.
+    layer, use_raw
+        Where the expression stands: ``adata.layers[layer]``, ``adata.raw``, or, by default, ``adata.X``. No other
+        place is ever taken in silence.
+    normalization
+        What the values are. ``"counts"``: raw counts. ``"abundance"``: not whole and not logged (FPKM, TPM, CP10k):
+        scaled to 10,000 and logged like counts. ``"log1p"``: used as l as they are. ``"auto"``: decided from the
+        structure of the values, refused where that does not tell; the decision stands in ``params``.
+    library_size
+        Column of ``obs`` with each cell's total over all genes, where the matrix holds only some of them. Default: the
+        sum over the matrix.
+    l2
+        Whether to scale each cell to unit length; None: the preset's own.
+    n_components
+        Directions of the whitened gene space, for ``whitened``; default: the smaller of the rank of the gene vectors
+        and a quarter of the number of genes.
+    key_added
+        Key of the result in ``obsm``.
+    chunk_size
+        Cells worked on at a time; default: as many as fit a few megabytes.
+    n_jobs
+        Threads; default: as many as the process may use.
+    store_genes
+        Whether to keep the gene vectors and texts in `adata` too, so that tools need no other file.
+    copy
+        Whether to return a changed copy and leave `adata` alone.
+
+    Returns
+    -------
+    None, or the copy. Written, with ``text`` standing for `key_added` without its ``X_``:
+
+    ``obsm["X_text"]``
+        Cell embedding, ``(n_cells, dim)`` float32. Cells without any expressed gene that has text are zeros.
+    ``obs["text_coverage"]``
+        Share of the cell's counts whose gene has text, 0 to 1, float64; of ``expm1(l)`` where values are logged;
+        0 for an empty cell.
+    ``var["gene_text_source"]``
+        Where the text of each gene used came from; empty for the others.
+    ``uns["lexicell"]["X_text"]``
+        ``genes``: names used, in the order of the matrix; ``gene_embedding``: hash of `genes`; ``params``;
+        ``provenance``; for ``whitened`` also ``mean`` and ``sd`` of l of each gene and ``space``; with `store_genes`
+        ``gene_vectors`` (``ids``, ``vectors``, ``texts``).
+
+    Raises
+    ------
+    InputError
+        If the values are negative, not finite, or of a kind that cannot be told; if names stand twice or no gene
+        matches; if an argument is out of range. Nothing is written then.
+    MissingKeyError
+        If `layer`, ``adata.raw`` or `library_size` is not there.
+
+    Warns
+    -----
+    UserWarning
+        If cells express no gene that has text.
+
+    References
+    ----------
+    .. [1] arXiv:2505.07896.
+    .. [2] Chen and Zou, GenePT, bioRxiv 2023.10.16.562533.
+    .. [3] Liu et al., scELMo, bioRxiv 2023.12.07.569910.
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, pandas as pd
+    >>> import lexicell as lx
+    >>> names = pd.Index(["SOD1", "TARDBP", "unknown"])
+    >>> adata = anndata.AnnData(np.array([[3.0, 1, 0], [0, 4, 4]], dtype="float32"), var=pd.DataFrame(index=names))
+    >>> genes = lx.GeneEmbedding.from_vectors(["SOD1", "TARDBP"], np.eye(2))
+    >>> lx.emb.cells(adata, genes)
+    >>> adata.obsm["X_text"].round(2)
+    array([[0.53, 0.47],
+           [0.  , 1.  ]], dtype=float32)
+    >>> adata.obs["text_coverage"].tolist()
+    [1.0, 0.5]
+    """
+    check_choice(preset, PRESETS, "preset")
+    _check_key_added(key_added)
+    _check_target(adata, copy=copy)
+    if not isinstance(genes, GeneEmbedding):
+        raise InputError(f"genes must be a GeneEmbedding, from lexicell.emb.genes; got {type(genes).__name__}")
+    slot = find_slot(adata, layer=layer, use_raw=use_raw, normalization=normalization)
+    joined = _join(slot, genes)
+    sizes = _library_sizes(adata, library_size)
+    try:
+        pooled = pool(
+            slot.rows,
+            genes.vectors[joined.rows],
+            joined.columns,
+            preset=preset,
+            top_n=top_n,
+            l2=l2,
+            logged=slot.logged,
+            library_size=sizes,
+            ranks=tie_ranks(genes.ids[joined.rows]),
+            n_components=n_components,
+            chunk_size=chunk_size,
+            n_jobs=n_jobs,
+        )
+    except BadValueError as error:
+        raise _named(error, adata, slot, library_size) from None
+    _warn_empty(pooled, adata.n_obs)
+    chosen = PRESETS[preset]
+    kept = chosen.top_n if top_n == _PRESET else top_n
+    params: dict[str, Any] = {
+        "preset": preset,
+        "top_n": "all" if kept is None else int(kept),
+        "l2": chosen.l2 if l2 is None else bool(l2),
+        "slot": slot.name,
+        "normalization": slot.kind,
+        "normalization_evidence": slot.evidence,
+        "library_size": library_size or "",
+        "n_genes": slot.rows.shape[1],
+        "n_genes_with_text": len(joined.columns),
+    }
+    target = adata.copy() if copy else _writable(adata)
+    _write(target, pooled, genes, joined, slot, params, key_added, store_genes=store_genes)
+    return target if copy else None
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Genes of the matrix that have text, in the order of the matrix."""
+
+    rows: NDArray[np.int64]  # of the GeneEmbedding
+    columns: NDArray[np.int64]  # of the matrix
+
+
+def _check_key_added(key: str) -> None:
+    if not isinstance(key, str) or not key or "/" in key:
+        raise InputError(f"key_added must be a name without '/', got {key!r}")
+
+
+def _check_target(adata: AnnData, *, copy: bool) -> None:
+    if adata.isbacked and (copy or adata.is_view):
+        what = "copy=True" if copy else "a view"
+        raise InputError(f"adata stands on disk, and {what} would need it in memory: call adata.to_memory() first")
+
+
+def _join(slot: Slot, genes: GeneEmbedding) -> _Joined:
+    names = slot.genes
+    if not names.is_unique:
+        twice = names[names.duplicated()].unique()
+        call = "adata.var_names_make_unique()" if slot.name != "raw" else "unique names before adata.raw is set"
+        raise InputError(f"{len(twice)} gene names stand more than once: {choices(twice, limit=5)}; use {call} first")
+    rows = genes.rows(names)
+    columns = np.flatnonzero(rows >= 0)
+    if not len(columns):
+        raise InputError(
+            f"no gene of the data has a vector: the data has {choices(names[:5])}, the gene embedding has "
+            f"{choices(genes.ids[:5])}; make it for this data with lexicell.emb.genes(adata)"
+        )
+    return _Joined(rows[columns], columns)
+
+
+def _library_sizes(adata: AnnData, column: str | None) -> NDArray[np.float64] | None:
+    if column is None:
+        return None
+    check_key(column, [str(c) for c in adata.obs.columns], "column in obs")
+    try:
+        return adata.obs[column].to_numpy(dtype=np.float64)  # type: ignore[no-any-return]
+    except (TypeError, ValueError):
+        raise InputError(f"obs['{column}'] holds no numbers; library_size= needs totals over all genes") from None
+
+
+def _named(error: BadValueError, adata: AnnData, slot: Slot, library_size: str | None) -> InputError:
+    """The same complaint with the names of the cell and the gene, and what to do about it."""
+    cell = f"cell '{adata.obs_names[error.row]}'"
+    if error.column < 0:
+        return InputError(
+            f"{cell}: {error.reason}; obs['{library_size}'] must hold each cell's total over all genes, those "
+            "left out of the matrix included"
+        )
+    place = f"{slot.label}, {cell}, gene '{slot.genes[error.column]}'"
+    return InputError(f"{place}: {error.reason}.{slot.advice(adata)}")
+
+
+def _warn_empty(pooled: PooledCells, n_cells: int) -> None:
+    empty = int((pooled.n_genes == 0).sum())
+    if empty:
+        warnings.warn(
+            f"{empty} of {n_cells} cells express no gene that has text; their embedding is a row of zeros",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _writable(adata: AnnData) -> AnnData:
+    # Writing to a view copies it with a warning; scanpy does the same, silently.
+    if adata.is_view:
+        adata._init_as_actual(adata.copy())
+    return adata
+
+
+def _write(
+    adata: AnnData,
+    pooled: PooledCells,
+    genes: GeneEmbedding,
+    joined: _Joined,
+    slot: Slot,
+    params: dict[str, Any],
+    key: str,
+    *,
+    store_genes: bool,
+) -> None:
+    name = _keys.prefix(key)
+    used = genes.ids[joined.rows]
+    entry: dict[str, Any] = {
+        "genes": np.asarray(used, dtype=object),
+        "gene_embedding": genes.hash,
+        "params": params,
+        "provenance": {**_plain(genes.provenance), "lexicell": __version__},
+    }
+    if pooled.moments is not None and pooled.space is not None:
+        entry["mean"], entry["sd"] = pooled.moments.mean, pooled.moments.sd
+        entry["space"] = pooled.space.to_dict()
+    if store_genes:
+        entry["gene_vectors"] = {
+            "ids": np.asarray(genes.ids, dtype=object),
+            "vectors": np.array(genes.vectors),
+            "texts": np.asarray(genes.texts, dtype=object),
+        }
+    adata.obsm[key] = pooled.embedding
+    adata.obs[_keys.coverage(name)] = pooled.coverage
+    adata.var[_keys.gene_source(name)] = _sources(adata.var_names, genes, used)
+    everything = dict(adata.uns.get(_keys.UNS, {}))
+    everything[key] = entry
+    adata.uns[_keys.UNS] = everything
+
+
+def _sources(names: pd.Index[Any], genes: GeneEmbedding, used: NDArray[Any]) -> NDArray[Any]:
+    if "text_source" in genes.table:
+        source = genes.table["text_source"].astype(str)
+    else:
+        source = pd.Series(str(genes.provenance.get("source", "given")), index=genes.table.index)
+    return source[used].reindex(names).fillna("").to_numpy(dtype=object)
+
+
+def _plain(value: Any) -> Any:
+    """What h5ad and zarr can hold: dicts with plain keys, lists as arrays, nothing for None."""
+    if isinstance(value, Mapping):
+        return {str(k).replace("/", "-"): _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return (
+            np.asarray([str(v) for v in value], dtype=object)
+            if value and isinstance(value[0], str)
+            else np.asarray(value)
+        )
+    if isinstance(value, (str, bool, int, float, np.generic, np.ndarray, pd.DataFrame)):
+        return value
+    return str(value)
