@@ -185,7 +185,7 @@ def settle_previous(genes: list[Gene], ncbi: dict[str, Gene], old: dict[str, str
     """Leave a symbol that several genes once had to the one that had it last; to the others it is a synonym.
 
     QARS was, long ago, a symbol of EPRS1 too; in NCBI's tables of 2016 and 2022 it was that of QARS1, and so it is in
-    any data set. Where those tables do not tell, it stays with all of them and is ambiguous.
+    any data set. Where those tables do not tell, or name a pseudogene, it stays with all of them.
     """
     bearers: dict[str, list[Gene]] = defaultdict(list)
     for gene in genes:
@@ -193,7 +193,7 @@ def settle_previous(genes: list[Gene], ncbi: dict[str, Gene], old: dict[str, str
             bearers[symbol].append(gene)
     for symbol, several in bearers.items():
         late = [gene for gene in several if symbol in {old.get(gene.gene_id), *symbol_of(ncbi.get(gene.gene_id))}]
-        if len(several) > 1 and len(late) == 1:
+        if len(several) > 1 and len(late) == 1 and late[0].gene_type != "pseudo":
             for gene in several:
                 if gene is not late[0]:
                     gene.previous = [name for name in gene.previous if name != symbol]

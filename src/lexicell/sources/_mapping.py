@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import pandas as pd
 
 from .._errors import check_choice
+from ._index import Index, index_of
 from ._names import (
     ENSEMBL,
     OrganismGuess,
@@ -37,6 +36,7 @@ ID_TYPES = ("auto", "symbol", "ensembl", "entrez")
 _ENSEMBL_PREFIX = {"human": "ENS", "mouse": "ENSMUS", "rat": "ENSRNO"}
 _SPECIES_OF = {prefix: organism for organism, prefix in _ENSEMBL_PREFIX.items()}
 _JOINED = re.compile(r"(?P<a>.+?)[_|:](?P<b>.+)$")
+_SCIENTIFIC = re.compile(r"\d(\.\d+)?[Ee]\+\d+$")
 _SUFFIX = re.compile(r"(?P<base>.+)(?P<mark>[.\-])(?P<number>\d{1,2})$")
 # Members of these families differ by such a number: SNORA40.5 is another gene than SNORA40.
 _NUMBERED = re.compile(
@@ -99,7 +99,7 @@ def match(
     """
     check_choice(id_type, ID_TYPES, "id_type")
     words = [str(name) for name in names]
-    index = _index(table)
+    index = index_of(table)
     seen = _kinds(words)
     finder = _Finder(
         index, set(words), history or {}, numbers=id_type == "entrez" or seen["entrez"] * 2 >= len(words) > 0
@@ -143,67 +143,10 @@ def _tell_twins(words: Sequence[str], hits: list[_Hit]) -> list[_Hit]:
     ]
 
 
-class _Names:
-    """Name -> row, and the few names that belong to several rows."""
-
-    def __init__(self, names: Sequence[str], rows: Sequence[int]) -> None:
-        self._names, self._rows = names, rows
-        self._one = dict(zip(names, rows, strict=True))
-        self._many: dict[str, tuple[int, ...]] = {}
-        if len(self._one) < len(names):
-            for name, row in zip(names, rows, strict=True):
-                if self._one[name] != row:
-                    self._many[name] = (*self._many.get(name, (self._one[name],)), row)
-
-    @classmethod
-    def of_lists(cls, column: Sequence[str]) -> _Names:
-        """From a column whose cells hold several names, joined by bars."""
-        lists = [(cell.split("|"), row) for row, cell in enumerate(column) if cell]
-        return cls([name for names, _ in lists for name in names], [row for names, row in lists for _ in names])
-
-    def get(self, name: str) -> tuple[int, ...]:
-        row = self._one.get(name, -1)
-        if row < 0:
-            return ()
-        return self._many.get(name) or (row,)
-
-    @cached_property
-    def folded(self) -> _Names:
-        return _Names([name.casefold() for name in self._names], self._rows)
-
-
-class _Index:
-    """Look-ups over one table."""
-
-    def __init__(self, table: GeneTable) -> None:
-        # Columns, not the table itself: a reference to the key would keep it alive for ever.
-        self.organism, self.symbols, self.gene_ids = table.organism, table.symbol, table.row_of_gene_id
-        self.symbol = _Names(table.symbol, range(len(table)))
-        self.previous = _Names.of_lists(table.previous)
-        self.synonym = _Names.of_lists(table.synonyms)
-        self._ensembl_cells = table.ensembl
-
-    @cached_property
-    def ensembl(self) -> _Names:
-        return _Names.of_lists(self._ensembl_cells)
-
-    def labels(self, rows: Iterable[int]) -> str:
-        return ", ".join(sorted({self.symbols[row] for row in rows}))
-
-
-_INDEXES: WeakKeyDictionary[GeneTable, _Index] = WeakKeyDictionary()
-
-
-def _index(table: GeneTable) -> _Index:
-    if table not in _INDEXES:
-        _INDEXES[table] = _Index(table)
-    return _INDEXES[table]
-
-
 class _Finder:
     """The rules, from the plain to the far-fetched, for one set of names."""
 
-    def __init__(self, index: _Index, names: set[str], history: Mapping[str, str], *, numbers: bool) -> None:
+    def __init__(self, index: Index, names: set[str], history: Mapping[str, str], *, numbers: bool) -> None:
         self.index, self.names, self.history, self.numbers = index, names, history, numbers
 
     def all(self, words: Sequence[str], id_type: str) -> list[_Hit]:
@@ -236,10 +179,11 @@ class _Finder:
         rows = index.previous.get(word)
         if rows:
             also = self._also(rows, "another name", index.synonym.get(word))
-            return self._one(rows, "previous", _join(f"now {index.labels(rows)}", also), "a former symbol")
+            hit = self._one(rows, "previous", also, "a former symbol")
+            return self._prefixed(hit, "now")
         rows = index.synonym.get(word)
         if rows:
-            return self._one(rows, "synonym", f"another name of {index.labels(rows)}", "another name")
+            return self._prefixed(self._one(rows, "synonym", "", "another name"), "another name of")
         if word.startswith("LOC") and word[3:].isdigit():
             hit = self.entrez(word[3:])
             return (
@@ -281,7 +225,14 @@ class _Finder:
     def _one(self, rows: tuple[int, ...], by: str, note: str, what: str) -> _Hit:
         if len(rows) == 1:
             return _Hit(rows[0], by, note)
+        genes = tuple(row for row in rows if self.index.types[row] != "pseudo")
+        if len(genes) == 1:
+            others = self.index.labels(row for row in rows if row not in genes)
+            return _Hit(genes[0], by, _join(note, f"pseudogenes have this name too: {others}"))
         return _Hit(-1, "", f"ambiguous: {what} of {self.index.labels(rows)}")
+
+    def _prefixed(self, hit: _Hit, words: str) -> _Hit:
+        return hit._replace(note=_join(f"{words} {self.index.symbols[hit.row]}", hit.note)) if hit.row >= 0 else hit
 
     def resembling(self, word: str, plain: Callable[[str], _Hit]) -> _Hit:
         """A name that is not in the table as it stands."""
@@ -292,8 +243,6 @@ class _Finder:
             hit = plain(rest)
             hit = hit if hit is not _NONE else self.resembling(rest, plain)
             return hit._replace(note=_join(f"genome {genome}", hit.note)) if hit.row >= 0 or hit.note else _NONE
-        if is_clone_like(word):
-            return _NONE
         if word != word.strip():
             return self._noted(plain(word.strip()), "spaces around the name")
         if "," in word:
@@ -303,19 +252,24 @@ class _Finder:
         dates = spreadsheet_names(word)
         if dates:
             return self._date(dates)
-        for attempt in (self._rewritten, self._joined, self._suffix, self._case):
+        hit = self._rewritten(word, plain)
+        if hit is not _NONE or is_clone_like(word):
+            return hit
+        for attempt in (self._joined, self._suffix, self._case):
             hit = attempt(word, plain)
             if hit is not _NONE:
                 return hit
         return _NONE
 
     def _date(self, candidates: Sequence[str]) -> _Hit:
+        """What the symbols that became this date stand for; symbols, present or former, rather than synonyms."""
         hits: dict[int, tuple[str, _Hit]] = {}
-        for name in candidates:
+        for name in (*candidates, *(name.capitalize() for name in candidates)):
             hit = self.symbol(name)
-            hit = hit if hit.row >= 0 else self._case(name, self.symbol)
             if hit.row >= 0:
                 hits.setdefault(hit.row, (name, hit))
+        borne = {row: found for row, found in hits.items() if found[1].by in {"symbol", "previous"}}
+        hits = borne or hits
         if len(hits) == 1:
             ((name, hit),) = hits.values()
             return hit._replace(note=_join(f"a spreadsheet's date for {name}", hit.note))
@@ -375,7 +329,7 @@ class _Finder:
         for names in (self.index.symbol, self.index.previous, self.index.synonym):
             rows = names.folded.get(key)
             if rows:
-                return self._one(rows, "case", f"written {self.index.labels(rows)}", "in another case, a name")
+                return self._prefixed(self._one(rows, "case", "", "in another case, a name"), "written")
         return _NONE
 
     def _noted(self, hit: _Hit, note: str) -> _Hit:
@@ -400,6 +354,8 @@ class _Finder:
     def why_not(self, word: str) -> str:
         if is_clone_like(word):
             return "a clone, contig or predicted locus without a name"
+        if _SCIENTIFIC.match(word):
+            return "a number, made by a spreadsheet from a name such as 2310009E13Rik that cannot be told"
         if word.startswith("ERCC-"):
             return "a spike-in, not a gene"
         if ENSEMBL.match(word):

@@ -171,7 +171,7 @@ def load_terms() -> dict[str, str]:
     import gzip
 
     lines = gzip.decompress(_file("go_terms.tsv.gz").read_bytes()).decode().split("\n")[1:]
-    return dict(line.split("\t") for line in lines if line)  # type: ignore[misc]
+    return dict(line.split("\t") for line in lines if line)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,69 @@
+"""Look-ups over a gene table: symbol, former symbol, synonym, Ensembl id -> rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+from ._table import GeneTable
+
+__all__ = ["Index", "index_of"]
+
+
+class Names:
+    """Name -> row, and the few names that belong to several rows."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence[int]) -> None:
+        self._names, self._rows = names, rows
+        self._one = dict(zip(names, rows, strict=True))
+        self._many: dict[str, tuple[int, ...]] = {}
+        if len(self._one) < len(names):
+            for name, row in zip(names, rows, strict=True):
+                if self._one[name] != row:
+                    self._many[name] = (*self._many.get(name, (self._one[name],)), row)
+
+    @classmethod
+    def of_lists(cls, column: Sequence[str]) -> Names:
+        """From a column whose cells hold several names, joined by bars."""
+        lists = [(cell.split("|"), row) for row, cell in enumerate(column) if cell]
+        return cls([name for names, _ in lists for name in names], [row for names, row in lists for _ in names])
+
+    def get(self, name: str) -> tuple[int, ...]:
+        row = self._one.get(name, -1)
+        if row < 0:
+            return ()
+        return self._many.get(name) or (row,)
+
+    @cached_property
+    def folded(self) -> Names:
+        return Names([name.casefold() for name in self._names], self._rows)
+
+
+class Index:
+    """Look-ups over one table."""
+
+    def __init__(self, table: GeneTable) -> None:
+        # Columns, not the table itself: a reference to the key would keep it alive for ever.
+        self.organism, self.symbols, self.gene_ids = table.organism, table.symbol, table.row_of_gene_id
+        self.symbol = Names(table.symbol, range(len(table)))
+        self.types = table.gene_type
+        self.previous = Names.of_lists(table.previous)
+        self.synonym = Names.of_lists(table.synonyms)
+        self._ensembl_cells = table.ensembl
+
+    @cached_property
+    def ensembl(self) -> Names:
+        return Names.of_lists(self._ensembl_cells)
+
+    def labels(self, rows: Iterable[int]) -> str:
+        return ", ".join(sorted({self.symbols[row] for row in rows}))
+
+
+_INDEXES: WeakKeyDictionary[GeneTable, Index] = WeakKeyDictionary()
+
+
+def index_of(table: GeneTable) -> Index:
+    if table not in _INDEXES:
+        _INDEXES[table] = Index(table)
+    return _INDEXES[table]
