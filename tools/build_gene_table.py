@@ -63,8 +63,16 @@ def build(inputs: Inputs, output: Path) -> None:
         "texts": {"n": len(texts), "sha256": text_hash(texts)},
         "files": {path.name: sha256(path) for path in sorted(output.glob("*.tsv.gz"))},
     }
+    keep_vectors(manifest, output / "manifest.json")
     (output / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     print(json.dumps(manifest["counts"], indent=2), manifest["texts"])
+
+
+def keep_vectors(manifest: dict[str, Any], path: Path) -> None:
+    """Vectors belong to the texts: as long as those are the same, what made the vectors stays on record."""
+    old = json.loads(path.read_text()) if path.is_file() else {}
+    if old.get("texts") == manifest["texts"] and "vectors" in old:
+        manifest["vectors"] = old["vectors"]
 
 
 def add_terms(genes: list[Gene], names: dict[str, str], inputs: Inputs) -> None:
