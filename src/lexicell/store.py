@@ -135,19 +135,16 @@ class Store:
         wanted = {_key(space, text): text for text in texts}
         found: dict[str, NDArray[Any]] = {}
         with self._reading() as db:
-            row = None if db is None else db.execute("SELECT id, dim FROM spaces WHERE name = ?", (space,)).fetchone()
+            row = None if db is None else db.execute("SELECT id FROM spaces WHERE name = ?", (space,)).fetchone()
             if db is None or row is None:
                 return found
-            number, dim = row
             keys = list(wanted)
             for start in range(0, len(keys), _ASKED_AT_ONCE):
                 part = keys[start : start + _ASKED_AT_ONCE]
                 marks = ",".join("?" * len(part))
                 statement = f"SELECT key, dtype, vector FROM vectors WHERE space = ? AND key IN ({marks})"
-                for key, dtype, blob in db.execute(statement, (number, *part)):
-                    vector = np.frombuffer(blob, dtype=_DTYPES[dtype])
-                    if len(vector) == dim:  # a row of another length is damage: it counts as missing
-                        found[wanted[key]] = vector
+                for key, dtype, blob in db.execute(statement, (row[0], *part)):
+                    found[wanted[key]] = np.frombuffer(blob, dtype=_DTYPES[dtype])
         return found
 
     def put_many(self, space: str, texts: Sequence[str], vectors: ArrayLike) -> None:
@@ -225,12 +222,8 @@ class Store:
                 )  # fmt: skip
                 records = dict(db.execute("SELECT kind, count(*) FROM records GROUP BY kind ORDER BY kind").fetchall())
         size = sum(file.stat().st_size for file in self._files() if file.exists())
-        try:
-            self.check_writable()
-            writable = True
-        except InputError:
-            writable = False
-        return {"path": str(self.path), "bytes": size, "writable": writable, "vectors": vectors, "records": records}
+        return {"path": str(self.path), "bytes": size, "writable": self._can_write(), "vectors": vectors,
+                "records": records}  # fmt: skip
 
     def clear(self, space: str | None = None) -> int:
         """Remove the vectors of one space, or everything, records included; returns how many vectors there were.
@@ -260,7 +253,9 @@ class Store:
             self._set_aside()
             return 0
         with self._lock, self._explained("written"):
+            # Give the disk space back; where another process is reading, SQLite does so later.
             self._open().execute("VACUUM")
+            self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(count)
 
     def export(self, path: str | Path) -> int:
@@ -334,8 +329,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         if not self.read_only:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        place = self.path if self.path.exists() else self.path.parent
-        self._writable = not self.read_only and os.access(place, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        self._writable = self._can_write()
         if self._writable:
             return self._prepared("mode=rwc")
         try:
@@ -370,6 +364,7 @@ class Store:
         if not self._writable:
             return
         _patiently(lambda: db.execute("PRAGMA journal_mode = WAL"))
+        db.execute(f"PRAGMA journal_size_limit = {64 << 20}")
         # A power cut must not lose what was paid for; one sync a batch is cheap beside computing it.
         db.execute("PRAGMA synchronous = FULL")
         if not tables:
@@ -379,6 +374,13 @@ class Store:
             for statement in _TABLES.split(";"):
                 db.execute(statement)
             db.execute("COMMIT")
+
+    def _can_write(self) -> bool:
+        """Whether file and folder allow writing; where they do not exist yet, the nearest folder that does decides."""
+        folder = next((place for place in self.path.parents if place.exists()), self.path.parent)
+        return not self.read_only and all(
+            os.access(p, os.W_OK) for p in (folder, self.path) if p is folder or p.exists()
+        )
 
     def _files(self) -> list[Path]:
         return [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm")]

@@ -12,12 +12,13 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from .._errors import InputError, choices
 from ._base import Embedder, EmbedderInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GROUP = "lexicell.embedders"
 
@@ -95,6 +96,8 @@ def describe() -> pd.DataFrame:
     One row an embedder, indexed from 0: ``name``, ``dim`` (0 where it depends on the model), ``needs``, ``available``,
     ``licence``, ``leaves_machine`` (whether texts are sent to another machine). Nothing is loaded or sent.
     """
+    import pandas as pd
+
     rows: list[EmbedderInfo] = []
     for module in dict.fromkeys(_FAMILIES.values()):
         if importlib.util.find_spec(f".{module}", __package__) is not None:
