@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -52,6 +52,21 @@ _COUNT_OPTIONS = _options(
         help="What the values are: auto, counts, abundance (FPKM, TPM) or log1p.",
     ),
     click.option("--library-size", help="Column of obs with totals over all genes, for matrices already subset."),
+)
+
+
+def _read_top_n(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str | None:
+    if value == "preset":
+        return value
+    if value == "all":
+        return None
+    if value.isdigit() and int(value) > 0:
+        return int(value)
+    raise click.BadParameter(f"'{value}' is no number of genes; give a positive number, 'all' or 'preset'")
+
+
+_TOP_N = click.option(
+    "--top-n", default="preset", show_default=True, callback=_read_top_n, help="Genes a cell: a number, all or preset."
 )
 _SEED = click.option("--seed", "rng", default=0, show_default=True, help="Seed of everything random.")
 
@@ -95,7 +110,7 @@ def demo(output: Path, rng: int) -> None:
 @_GENE_OPTIONS
 @_COUNT_OPTIONS
 @click.option("--preset", default="whitened", show_default=True, help="Formula of the cell embedding.")
-@click.option("--top-n", type=int, help="Genes a cell; default: the preset's own (0: all).")
+@_TOP_N
 @click.option("--use-rep", default="fused", show_default=True, help="What is clustered: fused, text or expression.")
 @click.option("--cell-type", help="Column of obs with known labels, to compare the clusters with.")
 @click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
@@ -130,7 +145,7 @@ def genes(cells: Path, output: Path, **options: Any) -> None:
 @_GENE_OPTIONS
 @_COUNT_OPTIONS
 @click.option("--preset", default="paper", show_default=True, help="Formula of the cell embedding.")
-@click.option("--top-n", type=int, help="Genes a cell; default: the preset's own (0: all).")
+@_TOP_N
 @click.option("--l2/--no-l2", default=None, help="Scale each cell to unit length; default: the preset's own.")
 @click.option("--key-added", default="X_text", show_default=True, help="Where in obsm the embedding goes.")
 @click.option("--n-jobs", type=int, help="Threads; default: all cores.")
@@ -151,7 +166,7 @@ def embed(
     check_writable(output)
     adata = _read(cells)
     found = _genes(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
-    emb.cells(adata, found, **_top_n(options))
+    emb.cells(adata, found, **options)
     write_cells(adata, output)
     shape = adata.obsm[options["key_added"]].shape
     _say(f"{output}: {shape[0]:,} cells x {shape[1]} dimensions in obsm['{options['key_added']}']")
@@ -162,15 +177,6 @@ def _genes(adata: AnnData, file: Path | None, **options: Any) -> GeneEmbedding:
     from .core.embedding import GeneEmbedding
 
     return emb.genes(adata, **options) if file is None else GeneEmbedding.load(file)
-
-
-def _top_n(options: dict[str, Any]) -> dict[str, Any]:
-    """On the command line None means 'not given' and 0 means 'all genes', which Python writes as None."""
-    if options["top_n"] is None:
-        del options["top_n"]
-    elif options["top_n"] == 0:
-        options["top_n"] = None
-    return options
 
 
 @cli.command()
@@ -249,7 +255,14 @@ def _one_line(message: str) -> str:
     return " ".join(message.split())
 
 
-def _warn(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     # Warnings of other libraries speak of code, not of the user's data.
     if issubclass(category, UserWarning) and Path(filename).is_relative_to(Path(__file__).parent):
         _say(f"lexicell: warning: {_one_line(str(message))}")

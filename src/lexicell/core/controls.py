@@ -1,6 +1,6 @@
 """Gene embeddings that look like the real one but know nothing, to be sent through the same pipeline.
 
-A result of text counts only where these do not have it: shuffled texts keep every property of the vectors but which gene
+A result of text counts only where these do not have it. Shuffled texts keep every property of the vectors but the gene
 they belong to; random vectors keep only their number and length.
 """
 

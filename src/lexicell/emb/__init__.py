@@ -1,5 +1,8 @@
 """Gene names -> gene texts -> gene vectors -> cell embeddings."""
 
+from ._cells import cells
+from ._coverage import Coverage, coverage
+from ._fuse import expression_pca, fuse
 from ._genes import genes
 
-__all__ = ["genes"]
+__all__ = ["Coverage", "cells", "coverage", "expression_pca", "fuse", "genes"]

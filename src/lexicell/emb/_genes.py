@@ -239,4 +239,4 @@ def _vectors(
         "revision": chosen.revision,
         "dim": int(vectors.shape[1]),
     }
-    return vectors, embedders.space(chosen), made_by
+    return vectors, embedders.space_of(chosen), made_by

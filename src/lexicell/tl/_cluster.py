@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, LexicellError, check_choice
 from .._values import Values, check_rep, read_values, recorded
-from ..core.agreement import adjusted_rand, by_size, stability
+from ..core.agreement import adjusted_rand, stability
 from ..core.embedding import GeneEmbedding
 from . import _describe, _words
+from ._graph import graph_of, kmeans, leiden, resolution_for, umap_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,7 +24,6 @@ __all__ = ["cluster"]
 
 _METHODS = ("leiden", "kmeans")
 _FEWEST = 5
-_TRIES = 25  # Leiden runs in search of a number of clusters
 
 
 def cluster(
@@ -143,15 +141,15 @@ def cluster(
 
     graph = None
     if method == "leiden" or umap:
-        graph = _neighbors(matrix, n_neighbors, metric, seed)
+        graph = graph_of(matrix, n_neighbors, metric, seed)
     if method == "leiden":
-        run = _leiden(graph)
+        run = leiden(graph)
         if n_clusters is not None:
-            resolution = _search(lambda r: run(r, seed), n_clusters)
+            resolution = resolution_for(lambda r: run(r, seed), n_clusters)
         codes = run(resolution, seed)
         repeats = [run(resolution, seed + i) for i in range(1, n_repeats + 1)]
     else:
-        codes, *repeats = (_kmeans(matrix, int(n_clusters or 0), seed + i) for i in range(n_repeats + 1))
+        codes, *repeats = (kmeans(matrix, int(n_clusters or 0), seed + i) for i in range(n_repeats + 1))
     found = int(codes.max()) + 1
     if n_clusters is not None and found != n_clusters:
         warnings.warn(
@@ -173,7 +171,7 @@ def cluster(
     if graph is not None:
         _write_graph(adata, graph, prefix, use_rep, n_neighbors, metric, seed)
         if umap:
-            adata.obsm[_keys.umap(prefix)] = _umap(graph, seed)
+            adata.obsm[_keys.umap(prefix)] = umap_of(graph, seed)
     adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})["cluster"] = result
     return adata if copy else None
 
@@ -191,66 +189,8 @@ def _check(
         raise InputError(f"n_clusters must lie between 1 and the number of cells, {n_cells}; got {n_clusters}")
 
 
-def _neighbors(matrix: NDArray[Any], n_neighbors: int, metric: str, seed: int) -> AnnData:
-    """Build scanpy's neighbour graph in an object of its own, so that no key of the user's is touched."""
-    import anndata
-    import scanpy as sc
-
-    graph = anndata.AnnData(sp.csr_matrix((len(matrix), 1), dtype=np.float32), obsm={"rep": matrix})
-    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", metric=metric, random_state=seed)
-    return graph
-
-
-def _leiden(graph: AnnData | None) -> Callable[[float, int], NDArray[np.int64]]:
-    import scanpy as sc
-
-    def run(resolution: float, seed: int) -> NDArray[np.int64]:
-        sc.tl.leiden(graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False)
-        assert graph is not None
-        return by_size(graph.obs["leiden"].cat.codes.to_numpy())
-
-    return run
-
-
-def _search(run: Callable[[float], NDArray[np.int64]], wanted: int) -> float:
-    """Resolution that gives the wanted number of clusters, or comes nearest; bisection on a log scale."""
-    low, high = 1e-3, 20.0
-    best, best_off = 1.0, np.inf
-    for attempt in range(_TRIES):
-        # 1.0 lies where most data sets have their usual number of clusters.
-        resolution = 1.0 if attempt == 0 else float(np.sqrt(low * high))
-        off = int(run(resolution).max()) + 1 - wanted
-        if abs(off) < best_off:
-            best, best_off = resolution, abs(off)
-        if off == 0:
-            break
-        if off > 0:
-            high = resolution
-        else:
-            low = resolution
-    return best
-
-
-def _kmeans(matrix: NDArray[Any], n_clusters: int, seed: int) -> NDArray[np.int64]:
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    # Sums over cells are split among threads otherwise, and differ in the last bit.
-    with threadpool_limits(limits=1):
-        model = KMeans(n_clusters, n_init=10, random_state=seed).fit(np.asarray(matrix, dtype=np.float64))
-    return by_size(model.labels_)
-
-
 def _mean_ari(codes: NDArray[np.int64], repeats: list[NDArray[np.int64]]) -> float:
     return float(np.mean([adjusted_rand(codes, other) for other in repeats])) if repeats else float("nan")
-
-
-def _umap(graph: AnnData, seed: int) -> NDArray[np.float32]:
-    import scanpy as sc
-
-    # Spectral initialisation needs more cells than this.
-    sc.tl.umap(graph, random_state=seed, init_pos="spectral" if graph.n_obs > 15 else "random")
-    return np.asarray(graph.obsm["X_umap"], dtype=np.float32)
 
 
 def _write_graph(

@@ -1,0 +1,80 @@
+"""Neighbour graph, partitions and map of a matrix, by scanpy and scikit-learn, on an object of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..core.agreement import by_size
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["graph_of", "kmeans", "leiden", "resolution_for", "umap_of"]
+
+_TRIES = 25  # Leiden runs in search of a number of clusters
+
+
+def graph_of(matrix: NDArray[Any], n_neighbors: int, metric: str, seed: int) -> AnnData:
+    """Build scanpy's neighbour graph in an object of its own, so that no key of the user's is touched."""
+    import anndata
+    import scanpy as sc
+
+    graph = anndata.AnnData(sp.csr_matrix((len(matrix), 1), dtype=np.float32), obsm={"rep": matrix})
+    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", metric=metric, random_state=seed)
+    return graph
+
+
+def leiden(graph: AnnData | None) -> Callable[[float, int], NDArray[np.int64]]:
+    """Give the function (resolution, seed) -> clusters of a graph, the largest cluster 0."""
+    import scanpy as sc
+
+    def run(resolution: float, seed: int) -> NDArray[np.int64]:
+        sc.tl.leiden(graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False)
+        assert graph is not None
+        return by_size(graph.obs["leiden"].cat.codes.to_numpy())
+
+    return run
+
+
+def resolution_for(run: Callable[[float], NDArray[np.int64]], wanted: int) -> float:
+    """Resolution that gives the wanted number of clusters, or comes nearest; bisection on a log scale."""
+    low, high = 1e-3, 20.0
+    best, best_off = 1.0, np.inf
+    for attempt in range(_TRIES):
+        # 1.0 lies where most data sets have their usual number of clusters.
+        resolution = 1.0 if attempt == 0 else float(np.sqrt(low * high))
+        off = int(run(resolution).max()) + 1 - wanted
+        if abs(off) < best_off:
+            best, best_off = resolution, abs(off)
+        if off == 0:
+            break
+        if off > 0:
+            high = resolution
+        else:
+            low = resolution
+    return best
+
+
+def kmeans(matrix: NDArray[Any], n_clusters: int, seed: int) -> NDArray[np.int64]:
+    """k-means of the best of ten starts, the largest cluster 0."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    # Sums over cells are split among threads otherwise, and differ in the last bit.
+    with threadpool_limits(limits=1):
+        model = KMeans(n_clusters, n_init=10, random_state=seed).fit(np.asarray(matrix, dtype=np.float64))
+    return by_size(model.labels_)
+
+
+def umap_of(graph: AnnData, seed: int) -> NDArray[np.float32]:
+    """UMAP of a graph made by `graph_of`, ``(n_cells, 2)``."""
+    import scanpy as sc
+
+    # Spectral initialisation needs more cells than this.
+    sc.tl.umap(graph, random_state=seed, init_pos="spectral" if graph.n_obs > 15 else "random")
+    return np.asarray(graph.obsm["X_umap"], dtype=np.float32)

@@ -1,0 +1,230 @@
+"""The command line as a user meets it: whole commands on small files, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from lexicell.cli import main
+
+SYMBOLS = """ACTB GAPDH CD3D CD3E CD3G CD4 CD8A CD8B IL7R CCR7 LEF1 TCF7 NKG7 GNLY GZMB PRF1 KLRD1 MS4A1 CD79A CD79B CD19
+CD22 PAX5 CD14 LYZ S100A8 S100A9 FCGR3A MS4A7 CST3 FCER1A CLEC10A PPBP PF4 HLA-A HLA-B HLA-C HLA-DRA HLA-DRB1 B2M MALAT1
+RPL3 RPL5 RPS6 RPS27 EEF1A1 TMSB4X FTL FTH1 VIM JUN FOS DUSP1 HSPA8 HSP90AA1 SOD1 TARDBP FUS NEFL CHAT STAT1 ISG15 IFI6
+MX1 OAS1 IRF7 TP53 MKI67 TOP2A PCNA MT-CO1 MT-ND1 MT-CYB TUBB TUBA1B CALM1 GABARAP UBB UBC""".split()
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """Sixty cells in two groups over some eighty human genes, counts in X."""
+    rng = np.random.default_rng(1)
+    group = np.repeat([0, 1], 30)
+    rates = rng.gamma(0.6, 3.0, (2, len(SYMBOLS)))
+    counts = rng.poisson(rates[group] * rng.uniform(0.7, 1.4, (60, 1)))
+    obs = pd.DataFrame({"kind": pd.Categorical(np.array(["one", "two"])[group])}, index=[f"c{i}" for i in range(60)])
+    adata = anndata.AnnData(sp.csr_matrix(counts.astype(np.float32)), obs=obs, var=pd.DataFrame(index=SYMBOLS))
+    path = tmp_path / "cells.h5ad"
+    adata.write_h5ad(path)
+    return path
+
+
+@pytest.fixture
+def lexicell(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command in this process; gives the exit code and what stderr and stdout said."""
+
+    def call(*words: object) -> tuple[int, str]:
+        try:
+            main([str(w) for w in words])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capfd.readouterr()
+        return code, said.err + said.out
+
+    return call
+
+
+def change(path: Path, edit: Callable[[anndata.AnnData], anndata.AnnData | None]) -> Path:
+    adata = anndata.read_h5ad(path)
+    adata = edit(adata) or adata
+    adata.write_h5ad(path)
+    return path
+
+
+def assert_one_line(code: int, said: str, words: str, folder: Path, before: set[Path]) -> None:
+    assert code == 2, said
+    lines = said.strip().splitlines()
+    assert len(lines) == 1, said
+    assert lines[0].startswith("lexicell: error: ")
+    assert words in lines[0]
+    assert "Traceback" not in said
+    assert set(folder.rglob("*")) == before, "something was written"
+
+
+Edit = Callable[[anndata.AnnData], anndata.AnnData | None]
+
+
+def _names(names: list[str]) -> Edit:
+    def edit(adata: anndata.AnnData) -> None:
+        adata.var_names = names
+
+    return edit
+
+
+def _value(value: float) -> Edit:
+    def edit(adata: anndata.AnnData) -> None:
+        dense = adata.X.toarray()
+        dense[3, 4] = value
+        adata.X = dense
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        pytest.param(_names([f"zz{i}" for i in range(len(SYMBOLS))]), "none of the", id="no-gene-matches"),
+        pytest.param(_names([f"FBgn{i:07d}" for i in range(len(SYMBOLS))]), "'FBgn0000000'", id="another-species"),
+        pytest.param(_names([SYMBOLS[0], *SYMBOLS[:-1]]), "var_names_make_unique", id="duplicated-names"),
+        pytest.param(_value(np.nan), "NaN", id="nan"),
+        pytest.param(_value(-2.0), "negative", id="negative"),
+        pytest.param(lambda a: a[:0].copy(), "no cells", id="no-cells"),
+        pytest.param(lambda a: a[:, :0].copy(), "no genes", id="no-genes"),
+    ],
+)
+def test_a_file_that_cannot_be_used_gets_one_line(
+    edit: Edit, words: str, cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    change(cells, edit)
+    before = set(tmp_path.rglob("*"))
+    assert_one_line(*lexicell("run", cells, "-o", tmp_path / "out"), words, tmp_path, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(["--preset", "papr"], "Did you mean 'paper'?", id="preset"),
+        pytest.param(["--cell-type", "kin"], "there is 'kind'", id="column"),
+        pytest.param(["--source", "bundle"], "'bundled'", id="source"),
+        pytest.param(["--organism", "yeti"], "'human'", id="organism"),
+        pytest.param(["--use-rep", "pca"], "'expression'", id="representation"),
+        pytest.param(["--layer", "counts"], "no layer 'counts'", id="layer"),
+        pytest.param(["--library-size", "total"], "'total'", id="library-size"),
+        pytest.param(["--normalization", "sct"], "'log1p'", id="normalization"),
+        pytest.param(["--embedder", "word2vec"], "'local'", id="embedder"),
+        pytest.param(["--no-such-option"], "No such option", id="option"),
+    ],
+)
+def test_a_wrong_choice_lists_the_right_ones(
+    options: list[str], words: str, cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    before = set(tmp_path.rglob("*"))
+    assert_one_line(*lexicell("run", cells, "-o", tmp_path / "out", *options), words, tmp_path, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        pytest.param("missing.h5ad", None, "no file", id="missing"),
+        pytest.param("broken.h5ad", b"these are not cells", "cannot be read", id="not-h5ad"),
+        pytest.param("cells.txt", b"these are not cells", "give one of .h5ad", id="suffix"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "genes", "embed", "cluster", "report"])
+def test_a_file_that_cannot_be_read(
+    command: str,
+    name: str,
+    content: bytes | None,
+    words: str,
+    tmp_path: Path,
+    lexicell: Callable[..., tuple[int, str]],
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    before = set(tmp_path.rglob("*"))
+    assert_one_line(*lexicell(command, tmp_path / name, "-o", tmp_path / "o.h5ad"), words, tmp_path, before)
+
+
+def test_an_output_that_cannot_be_written(
+    cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    (tmp_path / "file").write_text("")
+    before = set(tmp_path.rglob("*"))
+    for command, output in [("run", "file"), ("embed", "file/out.h5ad"), ("genes", "file/genes.h5ad")]:
+        assert_one_line(*lexicell(command, cells, "-o", tmp_path / output), "cannot be written", tmp_path, before)
+
+
+def test_run_writes_a_folder(cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]) -> None:
+    code, said = lexicell("run", cells, "--cell-type", "kind", "-o", tmp_path / "out")
+    assert code == 0, said
+    out = tmp_path / "out"
+    names = {"cells.h5ad", "clusters.tsv", "comparison.tsv", "genes.tsv", "report.html", "run.json"}
+    assert {p.name for p in out.iterdir()} == names
+    table = pd.read_csv(out / "comparison.tsv", sep="\t", index_col=0)
+    assert list(table.index) == ["fused", "text", "expression"]
+    assert table["ari"].between(-1, 1).all()
+    assert f"{table.loc['fused', 'ari']:.3f}" in said
+    adata = anndata.read_h5ad(out / "cells.h5ad")
+    original = anndata.read_h5ad(cells)
+    assert (adata.X != original.X).nnz == 0
+    clusters = pd.read_csv(out / "clusters.tsv", sep="\t", index_col=0)
+    assert clusters.index.tolist() == original.obs_names.tolist()
+    assert json.loads((out / "run.json").read_text())["preset"] == "whitened"
+    assert "<html" in (out / "report.html").read_text()
+
+
+def test_the_single_steps_give_what_run_gives(
+    cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    assert lexicell("genes", cells, "-o", tmp_path / "genes.h5ad")[0] == 0
+    options = ["--genes", tmp_path / "genes.h5ad", "--preset", "whitened"]
+    assert lexicell("embed", cells, *options, "-o", tmp_path / "embedded.h5ad")[0] == 0
+    assert lexicell("cluster", tmp_path / "embedded.h5ad", "-o", tmp_path / "clustered.h5ad")[0] == 0
+    assert lexicell("report", tmp_path / "clustered.h5ad", "-o", tmp_path / "report.html")[0] == 0
+    assert lexicell("run", cells, "-o", tmp_path / "out")[0] == 0
+    single = anndata.read_h5ad(tmp_path / "clustered.h5ad")
+    whole = anndata.read_h5ad(tmp_path / "out" / "cells.h5ad")
+    np.testing.assert_array_equal(single.obsm["X_text"], whole.obsm["X_text"])
+    assert single.obs["text_leiden"].tolist() == whole.obs["text_leiden"].tolist()
+
+
+def test_cache_info_and_clear(lexicell: Callable[..., tuple[int, str]]) -> None:
+    code, said = lexicell("cache", "info")
+    assert code == 0, said
+    assert "path" in said
+    assert lexicell("cache", "clear", "--yes")[0] == 0
+
+
+def test_help_lists_only_what_exists(lexicell: Callable[..., tuple[int, str]]) -> None:
+    code, said = lexicell("--help")
+    assert code == 0
+    commands = said.split("Commands:")[1].split()
+    assert {"run", "demo", "genes", "embed", "cluster", "report", "cache"} <= set(commands)
+
+
+def test_an_interruption_is_130(
+    cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lexicell._run.run", interrupt)
+    code, said = lexicell("run", cells, "-o", tmp_path / "out")
+    assert code == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
+
+
+def test_a_bug_shows_its_traceback(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("lexicell._run.run", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        main(["run", str(cells), "-o", str(tmp_path / "out")])
