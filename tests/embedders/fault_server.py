@@ -46,6 +46,7 @@ class FaultServer(ThreadingHTTPServer):
         self.paths: list[str] = []
         self.times: list[float] = []
         self.answered: list[list[str]] = []  # inputs of the answers that were sent whole
+        self.answer_times: list[float] = []
         self.on_answer: Callable[[], None] | None = None
         self.together = self.most_together = 0  # requests at once
         self.lock = threading.Lock()
@@ -182,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(answer).encode())
         with server.lock:
             server.answered.append(list(body["input"]))
+            server.answer_times.append(time.monotonic())
         if server.on_answer is not None:
             server.on_answer()
         return None

@@ -76,7 +76,7 @@ def test_a_remembered_length_that_no_longer_holds_is_forgotten(server) -> None:
 
 def test_ignored_dimensions_are_caught(server) -> None:
     server.always = ("ignores dimensions",)
-    with pytest.raises(ProviderError, match="length 8, not length 4.*ignore the dimensions"):
+    with pytest.raises(ProviderError, match=r"length 8, not length 4.*ignore the dimensions"):
         lx.embedders.embed(TEXTS[:2], ask(server, dimensions=4))
 
 
@@ -102,7 +102,7 @@ def test_openai_models_are_known(name, dim) -> None:
 
 
 def test_other_servers_get_small_batches_of_like_length(server) -> None:
-    lx.embedders.embed(TEXTS + ["long " * 50], ask(server, dim=8, batch_size=10))
+    lx.embedders.embed([*TEXTS, "long " * 50], ask(server, dim=8, batch_size=10))
     sizes = [len(body["input"]) for body in server.requests]
     assert sorted(sizes) == [1, 10, 10, 10, 10, 10]
 
@@ -199,7 +199,7 @@ def test_azure(server, faults, monkeypatch) -> None:
 def test_redirects_are_not_followed(server, serve) -> None:
     other = serve()
     server.always = ("status", 307, {"location": f"{other.url}/embeddings"}, {})
-    with pytest.raises(ProviderError, match="answered 307.*name the final address"):
+    with pytest.raises(ProviderError, match=r"answered 307.*name the final address"):
         lx.embedders.embed(TEXTS[:1], ask(server, dim=8, api_key="secret-key"))
     assert other.requests == []
 

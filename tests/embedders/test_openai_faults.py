@@ -159,7 +159,7 @@ def test_reading_a_date_to_come() -> None:
 def test_nobody_listens(serve, quick) -> None:
     server = serve()
     server.stop()
-    with pytest.raises(ProviderError, match="failed after 3 tries: no connection to http://127.0.0.1"):
+    with pytest.raises(ProviderError, match=r"failed after 3 tries: no connection to http://127\.0\.0\.1"):
         lx.embedders.embed(TEXTS[:2], ask(server))
 
 
