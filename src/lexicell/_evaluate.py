@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,25 +202,36 @@ def _jobs(
         emb.expression_pca(adata, n_top_genes=n_top_genes, n_components=n_components, key_added="X_evaluated", **source)
         return np.asarray(adata.obsm["X_evaluated"])
 
-    make: dict[str, Callable[[GeneEmbedding], NDArray[Any]]] = {
-        "paper": lambda g: _reduced(text(g, "paper")),
-        "whitened": lambda g: _reduced(text(g, "whitened")),
-        "fused": fused,
-    }
-    for name, call in make.items():
-        yield name, "text", 0, lambda call=call: call(genes)
+    def paper(vectors: GeneEmbedding, top_n: int | str | None = "preset") -> NDArray[Any]:
+        return _reduced(text(vectors, "paper", top_n))
+
+    def whitened(vectors: GeneEmbedding) -> NDArray[Any]:
+        return _reduced(text(vectors, "whitened"))
+
+    makers: dict[str, Callable[[GeneEmbedding], NDArray[Any]]] = {"paper": paper, "whitened": whitened, "fused": fused}
+    for name, make in makers.items():
+        yield name, "text", 0, partial(make, genes)
     for n in (50, 200):
-        yield f"paper, top {n}", "text", 0, lambda n=n: _reduced(text(genes, "paper", n))
-    yield "paper, all genes", "text", 0, lambda: _reduced(text(genes, "paper", None))
+        yield f"paper, top {n}", "text", 0, partial(paper, genes, n)
+    yield "paper, all genes", "text", 0, partial(paper, genes, None)
     for n in (300, 1000, 2000):
-        yield f"expression PCA, {n} genes", "expression", 0, lambda n=n: expression(n)
-    yield "scanpy default", "expression", 0, lambda: _scanpy_default(adata, source)
-    for name, call in make.items():
-        for control, vectors in (("random vectors", random_vectors), ("shuffled texts", shuffled)):
+        yield f"expression PCA, {n} genes", "expression", 0, partial(expression, n)
+    yield "scanpy default", "expression", 0, partial(_scanpy_default, adata, source)
+    for name, make in makers.items():
+        for control, vectors in zip(_CONTROLS, (shuffled, random_vectors), strict=True):
             for seed in range(n_controls):
-                yield f"{name}, {control}", "control", seed, lambda c=call, v=vectors, s=seed: c(v(genes, seed=s))
+                yield f"{name}, {control}", "control", seed, partial(_of, make, vectors, genes, seed)
     for key in reps:
-        yield key, "given", 0, lambda key=key: np.asarray(adata.obsm[key])
+        yield key, "given", 0, partial(np.asarray, adata.obsm[key])
+
+
+def _of(
+    make: Callable[[GeneEmbedding], NDArray[Any]],
+    control: Callable[..., GeneEmbedding],
+    genes: GeneEmbedding,
+    seed: int,
+) -> NDArray[Any]:
+    return make(control(genes, seed=seed))
 
 
 def _reduced(matrix: NDArray[Any]) -> NDArray[Any]:

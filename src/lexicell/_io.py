@@ -61,7 +61,7 @@ def check_writable(path: str | Path) -> None:
         raise InputError(f"'{path}' cannot be written: no permission in '{folder}'")
 
 
-def write_aside(path: str | Path, write: Callable[[Path], None]) -> None:
+def write_aside(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path` and rename the result, so that `path` is whole or absent."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -74,7 +74,7 @@ def run(
     say(f"cells       {adata.n_obs:,} embedded ({preset}); median share of counts covered {covered:.1%}")
     emb.expression_pca(adata, **counts)
     emb.fuse(adata, **counts)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, key in _REPRESENTATIONS.items():
         tl.cluster(adata, use_rep=key, resolution=resolution, rng=rng)
         labels = adata.obs[leiden(prefix(key))]
@@ -83,10 +83,10 @@ def run(
             rows[-1]["ari"] = _ari(adata.obs[cell_type], labels)
     table = pd.DataFrame(rows).set_index("representation")
     key = _REPRESENTATIONS[use_rep]
-    for name, row in table.iterrows():
-        mark = "  <- chosen" if name == use_rep else ""
+    for row in rows:
+        mark = "  <- chosen" if row["representation"] == use_rep else ""
         score = f", ARI against {cell_type} {row['ari']:.3f}" if cell_type is not None else ""
-        say(f"clusters    {name}: {int(row['clusters'])}{score}{mark}")
+        say(f"clusters    {row['representation']}: {row['clusters']}{score}{mark}")
     parameters = {
         "lexicell": __version__,
         "organism": genes.provenance["organism"],
