@@ -137,7 +137,11 @@ class Bert:
 
 
 def _jit(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(function)
+    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder to cache in can be written: compile in each process
+        return numba.njit(**options)(function)
 
 
 @intrinsic
