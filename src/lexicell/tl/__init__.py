@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from ._cluster import cluster
+from ._trajectory import trajectory
+from ._vulnerability import vulnerability
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "trajectory", "vulnerability"]
