@@ -103,7 +103,7 @@ def _judge_sums(sample: list[NDArray[np.float64]], top: float) -> Expression:
 
 
 def _whole_ratios(rows: list[NDArray[np.float64]]) -> float:
-    """Share of the ratios to a row's smallest value that are whole (or halves or thirds, should it be 2 or 3 counts)."""
+    """Share of the ratios to a row's smallest value that are whole; or halves or thirds, should it be 2 or 3 counts."""
     good = n = 0
     for row in rows:
         if len(row) < 3:
