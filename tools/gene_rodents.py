@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from gene_human import Gene, Human, clean
@@ -173,12 +173,13 @@ def finish(genes: list[Gene]) -> list[Gene]:
         if not gene.gene_type:
             kinds = (kind for kind, roots in TYPES.items() if re.match(rf"({roots})\d", gene.symbol))
             gene.gene_type = "pseudo" if re.search(r"-ps\d*$", gene.symbol) else next(kinds, "")
+    times = Counter(gene.symbol for gene in genes)  # a symbol of many loci (U6, Y_RNA) names a family, not a gene
     kept = [
         gene
         for gene in genes
         if gene.human_gene_id
         or (gene.name and (gene.ensembl or gene.gene_id))
-        or (gene.ensembl and not SERIAL.match(gene.symbol))
+        or (gene.ensembl and times[gene.symbol] == 1 and not SERIAL.match(gene.symbol))
     ]
     return sorted(
         kept, key=lambda gene: (not gene.accession, int(gene.accession.partition(":")[2] or 0), int(gene.gene_id or 0))

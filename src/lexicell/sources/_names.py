@@ -26,7 +26,8 @@ _CLONE = re.compile(
     + "|".join(
         (
             # Clones of the genome projects: RP11-34P13.7, CTD-2132N18.3, XXbac-BPG300A18.13, LA16c-306E5.2
-            r"(?:RP|CT[ABCD]|CH|KB|GS1?|LL|LA16c|XX?bac|XX|WI2|hCG|bP|yR|ABC|DAQB|CMB|SC)[A-Z0-9]*-[A-Z0-9_]+[.:\-]?\d*(?:\.\d+)?",
+            r"(?:RP|CT[ABCD]|CH|KB|GS1?|GHc|LL|LA16c|XX?[by]ac|XX|CITF|WI2|hCG|bP|yR|ABC|DAQB|CMB|SC)[A-Z0-9]*"
+            r"-[0-9_]*[A-Z][A-Z0-9_]*(?:[.:\-]\d+)?",
             # Accessions of sequences and contigs: AC073569.2, AL590822.1, BX284668.5, Z98884.1, AABR07000001.1
             r"(?:A[BCDEFJLPU]|B[BCSXK]|C[RTU]|F[OPQ]|K[CF]|AADN|AABR|[LUZDMXY])\d{5,8}(?:\.\d+)?(?:-\d+)?",
             # Expressed sequences: AI506816, BC055324, C77080, D10Ertd709e
