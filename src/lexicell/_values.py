@@ -14,16 +14,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._errors import InputError, MissingKeyError, check_choice, check_key, choices
+from ._errors import InputError, MissingKeyError, check_key, choices
 from ._keys import UNS, X_TEXT
-from ._matrix import Dense, Rows, open_rows
-from .core._expression import NORMALIZATIONS, look
+from ._matrix import Dense, Rows
+from ._slots import find_slot
 from .core.expression import log_cp10k, residual_variance, top_columns
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["Values", "check_rep", "pick_slot", "read_values", "recorded", "variable_genes"]
+__all__ = ["Values", "check_rep", "read_values", "recorded", "variable_genes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,64 +110,22 @@ def read_values(
         layer, use_raw = None if slot in ("X", "raw") else slot, slot == "raw"
         library_size = str(like.get("library_size") or "") or None
         normalization = str(like.get("normalization") or "auto")
-    check_choice(normalization, NORMALIZATIONS, "normalization")
-    stored, names = pick_slot(adata, layer=layer, use_raw=bool(use_raw))
-    rows = open_rows(stored)
-    seen = look(rows)
-    slot = "raw" if use_raw else layer or "X"
-    if seen.kind in ("negative", "not finite") or (normalization == "auto" and not seen.usable):
-        stated = "" if seen.kind in ("negative", "not finite") else ", or say what they are with normalization="
-        raise InputError(
-            f"the values in '{slot}' are neither counts nor log values as far as one can see: {seen.evidence}; "
-            f'name the slot that holds them, e.g. layer="counts" or use_raw=True{stated}'
-        )
-    if normalization == "auto":
-        normalization = seen.kind
-    matrix = _csr(rows)
-    if normalization == "log1p":
+    found = find_slot(adata, layer=layer, use_raw=bool(use_raw), normalization=normalization)
+    matrix = _csr(found.rows)
+    # The slot was judged by a sample of its rows.
+    if not np.isfinite(matrix.data).all() or (matrix.data < 0).any():
+        raise InputError(f"{found.label} holds NaN, infinite or negative values.{found.advice(adata)}")
+    if found.logged:
         log = sp.csr_matrix(matrix, dtype=np.float32)
     else:
         log = log_cp10k(matrix, _totals(adata, matrix, library_size))
     params = {
-        "slot": slot,
-        "normalization": normalization,
+        "slot": found.name,
+        "normalization": found.kind,
         "library_size": library_size or "",
     }
-    return Values(names, log, matrix if seen.kind == "counts" and normalization == "counts" else None, params)
-
-
-def pick_slot(adata: AnnData, *, layer: str | None = None, use_raw: bool = False) -> tuple[Any, NDArray[Any]]:
-    """Return the matrix of the slot named, as it is stored, and the names of its genes.
-
-    Parameters
-    ----------
-    layer, use_raw
-        This layer, or ``raw``; neither: ``X``. Never silently another slot.
-
-    Raises
-    ------
-    MissingKeyError
-        If the layer does not exist.
-    InputError
-        If both are named, or the slot is empty.
-    """
-    if use_raw and layer is not None:
-        raise InputError(f"name either use_raw=True or layer='{layer}', not both")
-    if use_raw:
-        if adata.raw is None:
-            raise InputError("use_raw=True, but adata.raw is empty; name a layer=, or leave both out to read X")
-        return adata.raw.X, _names(adata.raw)
-    if layer is not None:
-        # Since anndata 0.13 X itself stands among the layers, under None.
-        check_key(layer, [str(k) for k in adata.layers if k is not None], "layer")
-        return adata.layers[layer], _names(adata)
-    if adata.X is None:
-        raise InputError("X is empty; name a layer=, or use_raw=True")
-    return adata.X, _names(adata)
-
-
-def _names(source: Any) -> NDArray[Any]:
-    return np.asarray([str(n) for n in source.var_names], dtype=object)
+    names = np.asarray([str(n) for n in found.genes], dtype=object)
+    return Values(names, log, matrix if found.kind == "counts" else None, params)
 
 
 def _csr(rows: Rows) -> sp.csr_matrix:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from .. import __version__, _keys
 from .._errors import InputError, check_choice, check_key, choices
+from .._slots import Slot, find_slot
 from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
 from ..core.pooling import PRESETS, BadValueError, PooledCells, pool
-from ._slots import Slot, find_slot
 
 if TYPE_CHECKING:
     from anndata import AnnData

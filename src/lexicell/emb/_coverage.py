@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._matrix import Sparse, block_rows, open_rows
-from .._values import pick_slot
-from ..core._expression import look
+from .._matrix import Rows, Sparse, block_rows
+from .._slots import find_slot
 from ..core.embedding import GeneEmbedding
 from ..sources._names import is_mitochondrial, is_ribosomal
 
@@ -57,6 +56,7 @@ def coverage(
     *,
     layer: str | None = None,
     use_raw: bool = False,
+    normalization: str = "auto",
 ) -> Coverage:
     """Account for every gene: what it matched, where its text came from, and what share of the counts it is.
 
@@ -66,8 +66,8 @@ def coverage(
         Cells x genes: counts, abundances or log values (counted as ``expm1``).
     genes
         From :func:`lexicell.emb.genes`.
-    layer, use_raw
-        Read this layer, or ``raw``, instead of ``X``.
+    layer, use_raw, normalization
+        Where expression stands and what it is, as in :func:`lexicell.emb.cells`.
 
     Returns
     -------
@@ -82,7 +82,8 @@ def coverage(
     >>> found.summary["genes"], found.genes.loc["CD3D", "matched_by"]
     (765, 'symbol')
     """
-    matrix, names = pick_slot(adata, layer=layer, use_raw=use_raw)
+    slot = find_slot(adata, layer=layer, use_raw=use_raw, normalization=normalization)
+    names = [str(n) for n in slot.genes]
     table = genes.coverage.reindex(names)
     for column in table.columns:
         if not pd.api.types.is_numeric_dtype(table[column]):
@@ -95,7 +96,7 @@ def coverage(
         [is_mitochondrial(str(s)) for s in symbol],
         [is_ribosomal(str(s)) for s in symbol],
     ]).astype(np.float64)  # fmt: skip
-    totals, shares = _sums(matrix, flags)
+    totals, shares = _sums(slot.rows, flags, logged=slot.logged)
     whole = totals.sum()
     table["counts"] = totals
     table["share"] = totals / whole if whole > 0 else 0.0
@@ -111,10 +112,8 @@ def coverage(
     return Coverage(table, cells, summary)
 
 
-def _sums(matrix: Any, flags: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sums(rows: Rows, flags: NDArray[np.float64], *, logged: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum of each gene over cells, and for each cell the share of its sum that falls on each column of `flags`."""
-    rows = open_rows(matrix)
-    logged = look(rows).kind == "log1p"
     totals = np.zeros(rows.shape[1])
     shares = np.zeros((rows.shape[0], flags.shape[1]))
     for start, stop in block_rows(rows, None):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .._errors import InputError, MissingKeyError, check_choice, check_key
-from .._matrix import Rows, open_rows
-from ..core._expression import NORMALIZATIONS, Expression, look
+from ._errors import InputError, MissingKeyError, check_choice, check_key
+from ._matrix import Rows, open_rows
+from .core._expression import NORMALIZATIONS, Expression, look
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["Slot", "find_slot"]
+__all__ = ["Slot", "find_slot", "layer_names"]
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,16 @@ def find_slot(adata: AnnData, *, layer: str | None, use_raw: bool, normalization
     return Slot(name, rows, genes, kind, evidence)
 
 
+def layer_names(adata: AnnData) -> list[str]:
+    """Names of the layers; since anndata 0.13 X itself stands among them, under None."""
+    return [str(key) for key in adata.layers if key is not None]
+
+
 def _choose(adata: AnnData, layer: str | None, use_raw: bool) -> str:
     if layer is not None and use_raw:
         raise InputError("give either layer= or use_raw=True, not both")
     if layer is not None:
-        return check_key(layer, [str(k) for k in adata.layers], "layer")
+        return check_key(layer, layer_names(adata), "layer")
     if use_raw and adata.raw is None:
         raise MissingKeyError("use_raw=True, but adata.raw is not set")
     return "raw" if use_raw else "X"
@@ -123,7 +128,7 @@ def _settle(adata: AnnData, name: str, seen: Expression, stated: str) -> tuple[s
 def _advice(adata: AnnData, name: str) -> str:
     """The call that would work, given what else the object holds."""
     works = []
-    others = [*(["raw"] if adata.raw is not None else []), *(str(k) for k in adata.layers), "X"]
+    others = [*(["raw"] if adata.raw is not None else []), *layer_names(adata), "X"]
     for other in others:
         if other == name:
             continue
