@@ -4,8 +4,8 @@ gene texts -> gene vectors -> cell embeddings -> clusters | vulnerability | traj
 
 >>> import lexicell as lx
 
-Namespaces: ``lx.emb`` (texts, vectors, cells), ``lx.tl`` (tools), ``lx.pl`` (plots), ``lx.embedders``, ``lx.datasets``;
-functions: ``lx.report``.
+Namespaces: ``lx.emb`` (texts, vectors, cells), ``lx.tl`` (tools), ``lx.pl`` (plots), ``lx.sources``, ``lx.embedders``,
+``lx.datasets``; functions: ``lx.report``, ``lx.evaluate``.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["GeneEmbedding", "datasets", "emb", "embedders", "pl", "report", "tl"]
+__all__ = ["GeneEmbedding", "datasets", "emb", "embedders", "evaluate", "pl", "report", "sources", "tl"]
 
 if TYPE_CHECKING:
-    from . import datasets, emb, embedders, pl, tl
+    from . import datasets, emb, embedders, pl, sources, tl
+    from ._evaluate import evaluate
     from ._report import report
     from .core.embedding import GeneEmbedding
 
-_MODULES = ("datasets", "emb", "embedders", "pl", "tl")
-_OBJECTS = {"report": "._report", "GeneEmbedding": ".core.embedding"}
+_MODULES = ("datasets", "emb", "embedders", "pl", "sources", "tl")
+_OBJECTS = {"evaluate": "._evaluate", "report": "._report", "GeneEmbedding": ".core.embedding"}
 
 
 # anndata alone takes longer to import than the half second that `import lexicell` may take,

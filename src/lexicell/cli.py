@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from .core.embedding import GeneEmbedding
+    from .embedders import CostEstimate
 
 _CELLS = click.argument("cells", metavar="CELLS", type=click.Path(path_type=Path))
 
@@ -126,16 +127,66 @@ def run(cells: Path, **options: Any) -> None:
 @_CELLS
 @_output()
 @_GENE_OPTIONS
-def genes(cells: Path, output: Path, **options: Any) -> None:
+@click.option("--estimate-cost", is_flag=True, help="Say what would be sent and what it would cost; send nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending.")
+def genes(cells: Path, output: Path, estimate_cost: bool, yes: bool, **options: Any) -> None:
     """Find the text and the vector of each gene and write them as h5ad (genes x dimensions)."""
     from . import emb
     from ._io import check_writable
 
     check_writable(output)
-    result = emb.genes(_read(cells), **options)
+    adata = _read(cells)
+    if options["embedder"] is not None and (estimate_cost or not yes):
+        quote = emb.cost(adata, **options)
+        if estimate_cost:
+            _say(str(quote))
+            return
+        if not _agreed(quote):
+            _say("nothing was sent")
+            return
+    elif estimate_cost:
+        _say("the vectors ship with the source: nothing is sent, nothing is spent")
+        return
+    result = emb.genes(adata, **options)
     result.save(output)
     missing = len(result.coverage) - len(result)
     _say(f"{output}: {len(result):,} genes x {result.dim} dimensions; {missing:,} genes have no text")
+
+
+_ASK_ABOVE = 0.10  # US dollars
+
+
+def _agreed(quote: CostEstimate) -> bool:
+    """Whether the user agrees to spend money; not asked where it is next to none."""
+    if not quote.leaves_machine or not quote.to_send or (quote.money is not None and quote.money <= _ASK_ABOVE):
+        return True
+    return click.confirm(f"{quote}. Go on?", err=True)
+
+
+@cli.command()
+@_CELLS
+@_output("coverage.tsv")
+@click.option("--genes", "genes_file", type=click.Path(path_type=Path), help="A file written by 'lexicell genes'.")
+@_GENE_OPTIONS
+@click.option("--layer", help="Layer to read instead of X.")
+@click.option("--use-raw", is_flag=True, help="Read .raw instead of X.")
+def coverage(
+    cells: Path, output: Path, genes_file: Path | None, layer: str | None, use_raw: bool, **options: Any
+) -> None:
+    """Account for every gene: what it matched, where its text came from, how much of the counts it is."""
+    from . import emb
+    from ._io import check_writable
+
+    check_writable(output)
+    adata = _read(cells)
+    found = emb.coverage(adata, _genes(adata, genes_file, **options), layer=layer, use_raw=use_raw)
+    found.to_tsv(output)
+    s = found.summary
+    ways = ", ".join(f"{n:,} by {way}" for way, n in s["matched_by"].items())
+    _say(f"{output}: {s['genes_with_text']:,} of {s['genes']:,} genes have a text ({ways})")
+    _say(
+        f"they make up {s['share_of_counts']:.1%} of all counts; median share of a cell {s['median_share_per_cell']:.1%}"
+    )
 
 
 @cli.command()
@@ -211,6 +262,57 @@ def report(cells: Path, output: Path) -> None:
     check_writable(output)
     write_report(_read(cells), output)
     _say(f"{output}: written")
+
+
+@cli.command()
+@_CELLS
+@click.option("--label", required=True, help="Column of obs with labels known from elsewhere.")
+@_output("evaluation.tsv")
+@click.option("--genes", "genes_file", type=click.Path(path_type=Path), help="A file written by 'lexicell genes'.")
+@_GENE_OPTIONS
+@_COUNT_OPTIONS
+@click.option("--batch", help="Column of obs with batches or donors.")
+@click.option("--n-controls", default=3, show_default=True, help="Seeds of each control.")
+@_SEED
+def evaluate(
+    cells: Path,
+    output: Path,
+    genes_file: Path | None,
+    organism: str | None,
+    source: str,
+    embedder: str | None,
+    id_column: str | None,
+    **options: Any,
+) -> None:
+    """Score text, expression baselines and matched controls against known labels."""
+    from ._errors import check_key
+    from ._evaluate import evaluate as run_evaluation
+    from ._io import check_writable, write_aside
+
+    check_writable(output)
+    adata = _read(cells)
+    check_key(options["label"], adata.obs.columns, "column in obs")
+    found = _genes(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
+    result = run_evaluation(adata, genes=found, **options)
+    write_aside(output, lambda p: result.table.to_csv(p, sep="\t", float_format="%.4f"))
+    for name, cells_left_out in result.dropped.items():
+        _say(f"left out: {name} ({cells_left_out} cells)")
+    columns = ["kind", "ari", "ari_sd", "ari_at_k", "kmeans_ari", "asw", "knn", "lr"]
+    click.echo(result.table[columns].to_string(float_format="%.3f"))
+    click.echo(result.verdict)
+
+
+@cli.command()
+@click.option("--download", help="Fetch the weights of this embedder ('local') and check them.")
+def embedders(download: str | None) -> None:
+    """List what can turn texts into vectors, and what each needs."""
+    from . import embedders as registry
+
+    if download is not None:
+        registry.get(download, download=True).embed(["axonal transport"])
+        _say(f"'{download}' is ready")
+        return
+    click.echo(registry.list().to_string(index=False))
 
 
 @cli.group()

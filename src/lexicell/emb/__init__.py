@@ -3,6 +3,6 @@
 from ._cells import cells
 from ._coverage import Coverage, coverage
 from ._fuse import expression_pca, fuse
-from ._genes import genes
+from ._genes import cost, genes
 
-__all__ = ["Coverage", "cells", "coverage", "expression_pca", "fuse", "genes"]
+__all__ = ["Coverage", "cells", "cost", "coverage", "expression_pca", "fuse", "genes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from ..sources._base import GeneSource, GeneTexts
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from ..embedders import CostEstimate
     from ..embedders._base import Embedder
     from ..store import Store
 
-__all__ = ["genes"]
+__all__ = ["cost", "genes"]
 
 # Below this share of names with a text, another column of var is tried, and a warning follows.
 _POOR_MATCH = 0.5
@@ -87,6 +89,75 @@ def _refuse_no_match(names: list[str], source: GeneSource, organism: str) -> Non
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a source answered for the genes of a data set."""
+
+    source: GeneSource
+    organism: str
+    ids: list[str]  # as they stand in the data
+    names: list[str]  # as they were looked up
+    label: str  # where those stand
+    found: GeneTexts
+
+    @property
+    def has_text(self) -> NDArray[np.bool_]:
+        return np.array([bool(t) for t in self.found.texts])
+
+
+def _ask(
+    data: AnnData | Sequence[str], organism: str | None, source: str | GeneSource, id_column: str | None
+) -> _Asked:
+    if isinstance(source, str):
+        source = get_source(source)
+    options = _candidates(data, id_column)
+    label, (ids, names) = next(iter(options.items()))
+    if not names:
+        raise InputError("there are no genes: the data has no columns")
+    found, species = _look_up(source, names, organism)
+    if _share(found) < _POOR_MATCH:
+        for other, (_, candidate) in list(options.items())[1:]:
+            again, guessed = _look_up(source, candidate, organism)
+            if _share(again) > _share(found):
+                label, names, found, species = other, candidate, again, guessed
+    if not _share(found):
+        _refuse_no_match(names, source, species)
+    return _Asked(source, species, ids, names, label, found)
+
+
+def cost(
+    data: AnnData | Sequence[str],
+    *,
+    organism: str | None = None,
+    source: str | GeneSource = "bundled",
+    embedder: str | Embedder = "local",
+    id_column: str | None = None,
+    store: Store | None = None,
+) -> CostEstimate:
+    """Tell what :func:`genes` with the same arguments would send, and what that would cost. Sends nothing.
+
+    Parameters
+    ----------
+    data, organism, source, embedder, id_column, store
+        As in :func:`genes`.
+
+    Returns
+    -------
+    CostEstimate
+        Texts, those already stored, tokens, requests and money; ``str()`` of it is a sentence.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> lx.emb.cost(["SOD1", "TARDBP", "not-a-gene"], organism="human", embedder="local").unique
+    2
+    """
+    from ..embedders import estimate_cost
+
+    asked = _ask(data, organism, source, id_column)
+    return estimate_cost(list(asked.found.texts[asked.has_text]), embedder, store=store)
+
+
 def genes(
     data: AnnData | Sequence[str],
     *,
@@ -148,33 +219,20 @@ def genes(
     >>> genes.coverage["matched_by"].tolist()
     ['symbol', 'ensembl', '']
     """
-    if isinstance(source, str):
-        source = get_source(source)
-    options = _candidates(data, id_column)
-    label, (ids, names) = next(iter(options.items()))
-    if not names:
-        raise InputError("there are no genes: the data has no columns")
-    found, species = _look_up(source, names, organism)
-    if _share(found) < _POOR_MATCH:
-        for other, (_, candidate) in list(options.items())[1:]:
-            again, guessed = _look_up(source, candidate, organism)
-            if _share(again) > _share(found):
-                label, names, found, species = other, candidate, again, guessed
-    has_text = np.array([bool(t) for t in found.texts])
-    if not has_text.any():
-        _refuse_no_match(names, source, species)
+    asked = _ask(data, organism, source, id_column)
+    found, has_text = asked.found, asked.has_text
     if has_text.mean() < _POOR_MATCH:
         warnings.warn(
-            f"only {has_text.sum()} of {len(names)} genes have a text in '{source.name}' for {species}; "
-            "see GeneEmbedding.coverage for the reason of each",
+            f"only {has_text.sum()} of {len(asked.names)} genes have a text in '{asked.source.name}' for "
+            f"{asked.organism}; see GeneEmbedding.coverage for the reason of each",
             UserWarning,
             stacklevel=2,
         )
     coverage = found.table.copy()
-    coverage.insert(0, "looked_up", names)
-    coverage.index = pd.Index(ids)
+    coverage.insert(0, "looked_up", asked.names)
+    coverage.index = pd.Index(asked.ids)
     texts = found.texts[has_text]
-    kept = [i for i, h in zip(ids, has_text, strict=True) if h]
+    kept = [i for i, h in zip(asked.ids, has_text, strict=True) if h]
     vectors, space, made_by = _vectors(found, texts, has_text, embedder, store, show_progress)
     coverage["words"] = [len(t.split()) for t in found.texts]
     coverage["text_hash"] = [_short_hash(t) for t in found.texts]
@@ -187,9 +245,9 @@ def genes(
         provenance={
             **found.provenance,
             **made_by,
-            "source": source.name,
-            "organism": species,
-            "looked_up": label,
+            "source": asked.source.name,
+            "organism": asked.organism,
+            "looked_up": asked.label,
             "texts_hash": hashlib.blake2b("\n".join(texts).encode(), digest_size=16).hexdigest(),
             "lexicell": __version__,
         },
