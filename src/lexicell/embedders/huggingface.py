@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError, MissingDependencyError, check_choice
 from ._base import EmbedderInfo
-from ._hub import cached, fingerprint, find
+from ._hub import cached, find, fingerprint
 from ._recipe import POOLINGS, Recipe, read_recipe
 
 __all__ = ["HuggingFace", "infos", "make"]
@@ -186,8 +186,10 @@ class HuggingFace:
         # A weight that is not in the file is filled with chance. The pooler after BERT's last layer is not used here.
         missing = [name for name in told["missing_keys"] if not name.startswith("pooler.")]
         if missing:
-            raise InputError(f"{self.folder} lacks {len(missing)} weights of the model, e.g. '{sorted(missing)[0]}'; the file is "
-                             "damaged or belongs to another model")  # fmt: skip
+            raise InputError(
+                f"{self.folder} lacks {len(missing)} weights of the model, e.g. '{sorted(missing)[0]}'; the file is "
+                "damaged or belongs to another model"
+            )
         return network.eval().to(device=_device(self._device), dtype=getattr(torch, self._dtype))
 
 
