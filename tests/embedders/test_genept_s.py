@@ -111,7 +111,7 @@ def test_what_cannot_be_written_is_refused() -> None:
         cell_sentences(adata, symbols="symbol")
     with pytest.raises(InputError, match="knows no symbols"):
         cell_sentences(adata, genes=lx.GeneEmbedding.from_vectors(NAMES, np.eye(6)))
-    with pytest.raises(InputError, match="cell 1 .* holds negative values, NaN"):
+    with pytest.raises(InputError, match=r"cell 1 .* holds negative values, NaN"):
         sentences(open_rows(np.array([[1.0, 2], [np.nan, 1]])), ["A", "B"], tie_ranks(["A", "B"]))
 
 
