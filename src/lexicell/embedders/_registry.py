@@ -8,7 +8,7 @@ EmbedderInfo``. Importing such a module is cheap: it imports its own dependencie
 from __future__ import annotations
 
 import difflib
-import importlib.util
+import importlib
 import inspect
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -100,8 +100,7 @@ def describe() -> pd.DataFrame:
 
     rows: list[EmbedderInfo] = []
     for module in dict.fromkeys(_FAMILIES.values()):
-        if importlib.util.find_spec(f".{module}", __package__) is not None:
-            rows += _module(module).infos()
+        rows += _module(module).infos()
     for name, point in sorted(_plugins().items()):
         rows.append(_plugin_info(name, point))
     columns = list(EmbedderInfo.__dataclass_fields__)
