@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from ._table import GeneTable
 
 __all__ = ["Index", "index_of"]
@@ -26,8 +28,12 @@ class Names:
     @classmethod
     def of_lists(cls, column: Sequence[str]) -> Names:
         """From a column whose cells hold several names, joined by bars."""
-        lists = [(cell.split("|"), row) for row, cell in enumerate(column) if cell]
-        return cls([name for names, _ in lists for name in names], [row for names, row in lists for _ in names])
+        filled = [row for row, cell in enumerate(column) if cell]
+        cells = [column[row] for row in filled]
+        # Split once, over all cells: a list for each of them would cost more than the rest together.
+        names = "|".join(cells).split("|") if cells else []
+        counts = [cell.count("|") + 1 for cell in cells]
+        return cls(names, np.repeat(np.asarray(filled, dtype=np.int64), counts).tolist())
 
     def get(self, name: str) -> tuple[int, ...]:
         row = self._one.get(name, -1)

@@ -133,8 +133,10 @@ def _kinds(words: Sequence[str]) -> dict[str, int]:
 def _tell_twins(words: Sequence[str], hits: list[_Hit]) -> list[_Hit]:
     """Note where several names mean one gene: all are kept, for a data set may hold a gene under two names."""
     first: dict[int, str] = {}
-    for word, hit in sorted(zip(words, hits, strict=True), key=lambda pair: pair[1].by != "symbol"):
-        first.setdefault(hit.row, word)
+    for official in (True, False):
+        for word, hit in zip(words, hits, strict=True):
+            if (hit.by == "symbol") is official:
+                first.setdefault(hit.row, word)
     return [
         hit
         if hit.row < 0 or first[hit.row] == word
