@@ -79,8 +79,8 @@ def read(folder: Path, name: str) -> bytes:
         found, expected = hashlib.sha256(data).hexdigest()[:12], SHA256[name][:12]
         raise InputError(
             f"{folder / name} is not the expected file of all-MiniLM-L6-v2 (sha256 {found}, not {expected}): damaged, "
-            "or another model. Remove it and get it again, or name another folder by LEXICELL_MODEL_DIR; other models are "
-            "used by 'hf:MODEL'"
+            "or another model. Remove it and get it again, or name another folder by LEXICELL_MODEL_DIR; other "
+            "models are used by 'hf:MODEL'"
         )
     return data
 
