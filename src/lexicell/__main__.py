@@ -1,0 +1,5 @@
+"""``python -m lexicell`` is ``lexicell``."""
+
+from .cli import main
+
+main()

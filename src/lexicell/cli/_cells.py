@@ -1,0 +1,155 @@
+"""Commands from cells to embeddings: demo, run, genes, coverage, embed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._options import CELLS, COUNT_OPTIONS, GENE_OPTIONS, GENES_FILE, SEED, TOP_N, genes_of, output_option, read, say
+
+if TYPE_CHECKING:
+    from ..embedders import CostEstimate
+
+
+@click.command()
+@output_option("lexicell_demo")
+@SEED
+def demo(output: Path, rng: int) -> None:
+    """Run everything on 700 real blood cells.
+
+    Writes a report. Needs no network and no key.
+    """
+    from .._run import demo as run_demo
+
+    run_demo(output, rng=rng, say=say)
+
+
+@click.command()
+@CELLS
+@output_option()
+@GENE_OPTIONS
+@COUNT_OPTIONS
+@click.option("--preset", default="whitened", show_default=True, help="Formula of the cell embedding.")
+@TOP_N
+@click.option("--use-rep", default="fused", show_default=True, help="What is clustered: fused, text or expression.")
+@click.option("--cell-type", help="Column of obs with known labels, to compare the clusters with.")
+@click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
+@SEED
+def run(cells: Path, **options: Any) -> None:
+    """Go from a file of cells to a report.
+
+    Embedding, clusters, comparison with expression and report, in one folder.
+    """
+    from .._run import run_file
+
+    run_file(cells, say=say, **options)
+
+
+@click.command()
+@CELLS
+@output_option()
+@GENE_OPTIONS
+@click.option("--estimate-cost", is_flag=True, help="Say what would be sent and what it would cost; send nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending.")
+def genes(cells: Path, output: Path, estimate_cost: bool, yes: bool, **options: Any) -> None:
+    """Find the text and vector of each gene.
+
+    Writes an h5ad file of genes x dimensions.
+    """
+    from .. import emb
+    from .._io import check_writable
+
+    check_writable(output)
+    adata = read(cells)
+    if options["embedder"] is not None and (estimate_cost or not yes):
+        quote = emb.cost(adata, **options)
+        if estimate_cost:
+            say(str(quote))
+            return
+        if not _agreed(quote):
+            say("nothing was sent")
+            return
+    elif estimate_cost:
+        say("the vectors ship with the source: nothing is sent, nothing is spent")
+        return
+    result = emb.genes(adata, **options)
+    result.save(output)
+    missing = len(result.coverage) - len(result)
+    say(f"{output}: {len(result):,} genes x {result.dim} dimensions; {missing:,} genes have no text")
+
+
+_ASK_ABOVE = 0.10  # US dollars
+
+
+def _agreed(quote: CostEstimate) -> bool:
+    """Whether the user agrees to spend money; not asked where it is next to none."""
+    if not quote.leaves_machine or not quote.to_send or (quote.money is not None and quote.money <= _ASK_ABOVE):
+        return True
+    return click.confirm(f"{quote}. Go on?", err=True)
+
+
+@click.command()
+@CELLS
+@output_option("coverage.tsv")
+@GENES_FILE
+@GENE_OPTIONS
+@click.option("--layer", help="Layer to read instead of X.")
+@click.option("--use-raw", is_flag=True, help="Read .raw instead of X.")
+def coverage(
+    cells: Path, output: Path, genes_file: Path | None, layer: str | None, use_raw: bool, **options: Any
+) -> None:
+    """Account for every gene.
+
+    What it matched, where its text came from, how much of the counts it is.
+    """
+    from .. import emb
+    from .._io import check_writable
+
+    check_writable(output)
+    adata = read(cells)
+    found = emb.coverage(adata, genes_of(adata, genes_file, **options), layer=layer, use_raw=use_raw)
+    found.to_tsv(output)
+    s = found.summary
+    ways = ", ".join(f"{n:,} by {way}" for way, n in s["matched_by"].items())
+    say(f"{output}: {s['genes_with_text']:,} of {s['genes']:,} genes have a text ({ways})")
+    of_all, of_cell = s["share_of_counts"], s["median_share_per_cell"]
+    say(f"they make up {of_all:.1%} of all counts; median share of a cell {of_cell:.1%}")
+
+
+@click.command()
+@CELLS
+@output_option()
+@GENES_FILE
+@GENE_OPTIONS
+@COUNT_OPTIONS
+@click.option("--preset", default="paper", show_default=True, help="Formula of the cell embedding.")
+@TOP_N
+@click.option("--l2/--no-l2", default=None, help="Scale each cell to unit length; default: the preset's own.")
+@click.option("--key-added", default="X_text", show_default=True, help="Where in obsm the embedding goes.")
+@click.option("--n-jobs", type=int, help="Threads; default: all cores.")
+def embed(
+    cells: Path,
+    output: Path,
+    genes_file: Path | None,
+    organism: str | None,
+    source: str,
+    embedder: str | None,
+    id_column: str | None,
+    **options: Any,
+) -> None:
+    """Embed each cell.
+
+    Writes the data with obsm['X_text'].
+    """
+    from .. import emb
+    from .._io import check_writable, write_cells
+
+    check_writable(output)
+    adata = read(cells)
+    found = genes_of(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
+    emb.cells(adata, found, **options)
+    write_cells(adata, output)
+    shape = adata.obsm[options["key_added"]].shape
+    say(f"{output}: {shape[0]:,} cells x {shape[1]} dimensions in obsm['{options['key_added']}']")

@@ -1,0 +1,89 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from ..core.embedding import GeneEmbedding
+
+CELLS = click.argument("cells", metavar="CELLS", type=click.Path(path_type=Path))
+
+
+def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+GENE_OPTIONS = _options(
+    click.option("--organism", help="human, mouse or rat; guessed from the gene names when left out."),
+    click.option("--source", default="bundled", show_default=True, help="Where gene texts come from."),
+    click.option("--embedder", help="What turns texts into vectors; default: the source's own vectors, or 'local'."),
+    click.option(
+        "--id-column", help="Column of var that holds the gene ids; default: var_names, or what matches best."
+    ),
+)
+COUNT_OPTIONS = _options(
+    click.option("--layer", help="Layer to read instead of X."),
+    click.option("--use-raw", is_flag=True, help="Read .raw instead of X."),
+    click.option(
+        "--normalization",
+        default="auto",
+        show_default=True,
+        help="What the values are: auto, counts, abundance (FPKM, TPM) or log1p.",
+    ),
+    click.option("--library-size", help="Column of obs with totals over all genes, for matrices already subset."),
+)
+
+
+def _read_top_n(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str | None:
+    if value == "preset":
+        return value
+    if value == "all":
+        return None
+    if value.isdigit() and int(value) > 0:
+        return int(value)
+    raise click.BadParameter(f"'{value}' is no number of genes; give a positive number, 'all' or 'preset'")
+
+
+TOP_N = click.option(
+    "--top-n", default="preset", show_default=True, callback=_read_top_n, help="Genes a cell: a number, all or preset."
+)
+GENES_FILE = click.option(
+    "--genes", "genes_file", type=click.Path(path_type=Path), help="A file written by 'lexicell genes'."
+)
+SEED = click.option("--seed", "rng", default=0, show_default=True, help="Seed of everything random.")
+
+
+def output_option(default: str | None = None) -> Callable[[Any], Any]:
+    return click.option(
+        "-o", "--output", type=click.Path(path_type=Path), required=default is None, default=default,
+        show_default=default is not None, help="Where to write.",
+    )  # fmt: skip
+
+
+def read(path: Path) -> AnnData:
+    from .._io import read_cells
+
+    return read_cells(path)
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def genes_of(adata: AnnData, file: Path | None, **options: Any) -> GeneEmbedding:
+    from .. import emb
+    from ..core.embedding import GeneEmbedding
+
+    return emb.genes(adata, **options) if file is None else GeneEmbedding.load(file)

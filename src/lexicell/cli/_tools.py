@@ -1,0 +1,155 @@
+"""Commands on embedded cells: cluster, vulnerability, trajectory, evaluate, report."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import CELLS, COUNT_OPTIONS, GENE_OPTIONS, GENES_FILE, SEED, genes_of, output_option, read, say
+
+
+@click.command()
+@CELLS
+@output_option()
+@click.option("--use-rep", default="X_text", show_default=True, help="Key of the representation in obsm.")
+@click.option("--method", default="leiden", show_default=True, help="leiden or kmeans.")
+@click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
+@click.option("--n-clusters", type=int, help="Wanted number of clusters.")
+@click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
+@SEED
+def cluster(cells: Path, output: Path, **options: Any) -> None:
+    """Cluster embedded cells.
+
+    Writes the data with the clusters in obs.
+    """
+    from .. import tl
+    from .._io import check_writable, write_cells
+
+    check_writable(output)
+    adata = read(cells)
+    tl.cluster(adata, **options)
+    write_cells(adata, output)
+    say(f"{output}: written")
+
+
+@click.command()
+@CELLS
+@output_option()
+@click.option("--cell-type", required=True, help="Column of obs with cell types.")
+@click.option("--condition", required=True, help="Column of obs with conditions.")
+@click.option("--reference", required=True, help="The condition that others are compared with.")
+@click.option("--donor", required=True, help="Column of obs with donors: people or animals, not libraries.")
+@click.option("--batch", help="Column of obs; labels change places within batches only.")
+@click.option("--use-rep", default="X_text", show_default=True, help="Key of the representation in obsm.")
+@click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs of a type to take part.")
+@click.option("--n-permutations", default=2000, show_default=True, help="Where not all arrangements are listed.")
+@click.option(
+    "--controls/--no-controls", default=True, show_default=True, help="Run the controls through the same test."
+)
+@SEED
+def vulnerability(cells: Path, output: Path, use_rep: str, **options: Any) -> None:
+    """Test which cell types a disease moves.
+
+    Shift and depletion of each type, tested at donor level; writes a folder of tables.
+    """
+    from .. import tl
+    from .._io import check_writable, write_aside, write_cells
+    from .._keys import UNS
+
+    check_writable(output / "vulnerability.tsv")
+    adata = read(cells)
+    tl.vulnerability(adata, use_rep=use_rep, **options)
+    found = adata.uns[UNS][use_rep]["vulnerability"]
+    for name, table in found.items():
+        if hasattr(table, "to_csv") and len(table):
+            target = output / ("vulnerability.tsv" if name == "table" else f"vulnerability_{name}.tsv")
+            write_aside(target, partial(table.to_csv, sep="\t", index=False))
+    write_cells(adata, output / "cells.h5ad")
+    columns = ["cell_type", "comparison", "d2", "d2_low", "d2_high", "p", "q", "p_max_t", "status"]
+    table = found["table"]
+    click.echo(table[[c for c in columns if c in table]].to_string(index=False, float_format="%.3g"))
+    for warning in found["warnings"]:
+        say(f"careful: {warning}")
+    say(f"{output}: tables and cells.h5ad written")
+
+
+@click.command()
+@CELLS
+@output_option()
+@click.option("--root", required=True, help="A cell, COLUMN=VALUE, cluster:NAME, or words in quotes.")
+@click.option("--use-rep", default="X_text_fused", show_default=True, help="Key of the representation in obsm.")
+@click.option(
+    "--groupby", help="Column of obs with the groups of the PAGA graph; default: clusters of the representation."
+)
+@click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
+@SEED
+def trajectory(cells: Path, output: Path, **options: Any) -> None:
+    """Order cells from a root.
+
+    Says how sure the order is; writes the data with the pseudotime in obs.
+    """
+    from .. import tl
+    from .._io import check_writable, write_cells
+
+    check_writable(output)
+    adata = read(cells)
+    tl.trajectory(adata, **options)
+    write_cells(adata, output)
+    say(f"{output}: written")
+
+
+@click.command()
+@CELLS
+@click.option("--label", required=True, help="Column of obs with labels known from elsewhere.")
+@output_option("evaluation.tsv")
+@GENES_FILE
+@GENE_OPTIONS
+@COUNT_OPTIONS
+@click.option("--batch", help="Column of obs with batches or donors.")
+@click.option("--n-controls", default=3, show_default=True, help="Seeds of each control.")
+@SEED
+def evaluate(
+    cells: Path,
+    output: Path,
+    genes_file: Path | None,
+    organism: str | None,
+    source: str,
+    embedder: str | None,
+    id_column: str | None,
+    **options: Any,
+) -> None:
+    """Ask whether text helps on your labels.
+
+    Scores text, strong expression baselines and matched controls.
+    """
+    from .._errors import check_key
+    from .._evaluate import evaluate as run_evaluation
+    from .._io import check_writable, write_aside
+
+    check_writable(output)
+    adata = read(cells)
+    check_key(options["label"], adata.obs.columns, "column in obs")
+    found = genes_of(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
+    result = run_evaluation(adata, genes=found, **options)
+    write_aside(output, lambda p: result.table.to_csv(p, sep="\t", float_format="%.4f"))
+    for name, cells_left_out in result.dropped.items():
+        say(f"left out: {name} ({cells_left_out} cells)")
+    columns = ["kind", "ari", "ari_sd", "ari_at_k", "kmeans_ari", "asw", "knn", "lr"]
+    click.echo(result.table[columns].to_string(float_format="%.3f"))
+    click.echo(result.verdict)
+
+
+@click.command()
+@CELLS
+@output_option("report.html")
+def report(cells: Path, output: Path) -> None:
+    """Write one HTML page of all results."""
+    from .._io import check_writable
+    from .._report import report as write_report
+
+    check_writable(output)
+    write_report(read(cells), output)
+    say(f"{output}: written")
