@@ -1,4 +1,8 @@
-"""Facts about human genes: HGNC's names and history, joined to NCBI Gene's by GeneID."""
+"""Facts about human genes: HGNC's names and history, joined to NCBI Gene's by GeneID.
+
+Named pseudogenes are kept: in CEL-seq2 and Drop-seq data aligned to a full annotation they are a fifth to an eighth of
+the gene names and take 8 % of the counts, most of them reads of ribosomal protein genes.
+"""
 
 from __future__ import annotations
 
