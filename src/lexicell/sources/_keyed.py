@@ -42,15 +42,18 @@ def find_keys(
         ``gene_type``, ``matched_by``, ``note``, ``text_gene_id``, ``orthologue`` (bool).
     """
     kind = species(organism).name
-    theirs = species(keys_organism).name if keys_organism else guess_organism(keys).organism or kind
+    theirs = species(keys_organism).name if keys_organism else _guess(keys, kind)
     known = bundled_match(names, kind)
-    own = match(names, _as_table(keys, kind)) if theirs == kind else None
+    own = match(names, _as_table(keys, kind))
+    if theirs != kind:
+        # Names that are equal only in another case are no orthologues: Sod1 is not SOD1.
+        own.loc[(own["matched_by"] == "case") | bool(keys_organism), "row"] = -1
     by_gene = _by_gene(keys, theirs)
     partners = _partners(kind) if theirs == "human" and kind != "human" else {}
     frame = _frame(names, known, own)
     found: list[dict[str, Any]] = []
     for i, one in enumerate(frame.to_dict("records")):
-        key = -1 if own is None else int(own["row"].iloc[i])
+        key = int(own["row"].iloc[i])
         text_gene, orthologue = one["gene_id"], False
         if key < 0:
             key = by_gene.get(one["gene_id"], -1) if theirs == kind else -1
@@ -61,6 +64,12 @@ def find_keys(
         found.append({"key": key, "text_gene_id": text_gene if key >= 0 else "", "orthologue": orthologue})
     more = pd.DataFrame(found, index=frame.index, columns=["key", "text_gene_id", "orthologue"])
     return pd.concat([frame, more], axis=1)
+
+
+def _guess(keys: Sequence[str], organism: str) -> str:
+    from .bundled import ORGANISMS
+
+    return (guess_organism(keys).organism or organism) if organism in ORGANISMS else organism
 
 
 def _as_table(keys: Sequence[str], organism: str) -> GeneTable:
@@ -102,14 +111,14 @@ def _partners(organism: str) -> dict[str, str]:
     return {own: human for own, human in zip(table.gene_id, table.human_gene_id, strict=True) if own and human}
 
 
-def _frame(names: Sequence[str], known: pd.DataFrame | None, own: pd.DataFrame | None) -> pd.DataFrame:
+def _frame(names: Sequence[str], known: pd.DataFrame | None, own: pd.DataFrame) -> pd.DataFrame:
     """What is known of each name: by the bundled table, else by the file alone."""
     columns = ["gene_id", "symbol", "name", "gene_type", "matched_by", "note"]
     empty = dict.fromkeys(columns, "")
     rows = []
     for i in range(len(names)):
         row = dict(empty)
-        if own is not None and own["row"].iloc[i] >= 0:
+        if own["row"].iloc[i] >= 0:
             row.update(gene_id=own["gene_id"].iloc[i], symbol=own["symbol"].iloc[i])
             # The bundled table's word for how a name was read stands below where it knows the name.
             row.update(matched_by="table", note=own["note"].iloc[i])

@@ -232,6 +232,8 @@ def _read_text(raw: bytes, kind: str) -> pd.DataFrame:
     # A quotation mark within a tab-separated cell is most often just that: only cells wholly in quotes are unquoted.
     plain = (line.rstrip("\r").split("\t") for line in text.split("\n"))
     lines = list(csv.reader(io.StringIO(text)) if separator == "," else plain)
+    if not text.strip():
+        raise ValueError("the file is empty")
     header, rows = [_unquoted(cell) for cell in lines[0]], [line for line in lines[1:] if line not in ([], [""])]
     if rows and all(len(line) == len(header) + 1 for line in rows):
         header = ["index", *header]  # as R writes it

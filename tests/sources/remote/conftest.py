@@ -169,23 +169,10 @@ def clock() -> Clock:
 # --- files in NCBI's formats -------------------------------------------------------------------------------------
 
 INFO = [
-    "#tax_id",
-    "GeneID",
-    "Symbol",
-    "LocusTag",
-    "Synonyms",
-    "dbXrefs",
-    "chromosome",
-    "map_location",
-    "description",
-    "type_of_gene",
-    "Symbol_from_nomenclature_authority",
-    "Full_name_from_nomenclature_authority",
-    "Nomenclature_status",
-    "Other_designations",
-    "Modification_date",
-    "Feature_type",
-]
+    "#tax_id", "GeneID", "Symbol", "LocusTag", "Synonyms", "dbXrefs", "chromosome", "map_location", "description",
+    "type_of_gene", "Symbol_from_nomenclature_authority", "Full_name_from_nomenclature_authority",
+    "Nomenclature_status", "Other_designations", "Modification_date", "Feature_type",
+]  # fmt: skip
 SUMMARY = ["#tax_id", "GeneID", "Source", "Summary"]
 HISTORY = ["#tax_id", "GeneID", "Discontinued_GeneID", "Discontinued_Symbol", "Discontinue_Date"]
 ENSEMBL = [
@@ -217,8 +204,8 @@ HUMAN_GENES = [
          xrefs="MIM:147450|HGNC:HGNC:11179|Ensembl:ENSG00000142168|AllianceGenome:HGNC:11179"),
     info(9606, 23435, "TARDBP", "TAR DNA binding protein", synonyms="ALS10|TDP-43", xrefs="HGNC:HGNC:11571"),
     info(9606, 4735, "SEPTIN2", "septin 2", synonyms="DIFF6|NEDD5|SEPT2", xrefs="HGNC:HGNC:7729"),
-    info(9606, 1565, "CYP2D6", "cytochrome P450 family 2 subfamily D member 6", synonyms="CPD6|CYP2D"),
-    info(9606, 1564, "CYP2D7", "cytochrome P450 family 2 subfamily D member 7", synonyms="CYP2D|CYP2D6"),
+    info(9606, 1565, "CYP2D6", "cytochrome P450 family 2 subfamily D member 6", synonyms="CPD6|SHARED-NAME"),
+    info(9606, 1564, "CYP2D7", "cytochrome P450 family 2 subfamily D member 7", synonyms="SHARED-NAME|CYP2D6"),
     info(9606, 2029, "ENSA", "endosulfine alpha"),
     info(9606, 4535, "ND1", "mitochondrially encoded NADH dehydrogenase 1", official="MT-ND1", synonyms="MTND1"),
     info(9606, 8623, "ASMTL", "acetylserotonin O-methyltransferase like", xrefs="Ensembl:ENSG00000169093"),
