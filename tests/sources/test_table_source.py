@@ -77,7 +77,7 @@ def test_parquet_without_pyarrow_names_it(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(MissingDependencyError, match="pip install pyarrow"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'lexicell\[parquet\]'"):
         TableSource(write(tmp_path, "x.parquet", b"PAR1"))
 
 

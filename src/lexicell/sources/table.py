@@ -270,7 +270,7 @@ def _read_parquet(raw: bytes, kind: str) -> pd.DataFrame:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError("reading Parquet needs pyarrow: pip install pyarrow") from error
+        raise MissingDependencyError("reading Parquet needs pyarrow: pip install 'lexicell[parquet]'") from error
     frame = pd.read_parquet(io.BytesIO(raw))
     # pandas keeps a named or textual index apart from the columns; here it may well hold the genes.
     if frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex):

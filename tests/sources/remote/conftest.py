@@ -301,7 +301,7 @@ def as_json(content: object) -> bytes:
     return json.dumps(content).encode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sample() -> Any:
     """Functions and rows to make other files from."""
     import types
