@@ -68,8 +68,8 @@ def run(
         "library_size": library_size,
     }
     genes = emb.genes(adata, organism=organism, source=source, embedder=embedder, id_column=id_column)
-    say(f"genes       {len(genes):,} of {len(genes.coverage):,} have a text ({genes.provenance['organism']}, {source})")
     emb.cells(adata, genes, preset=preset, top_n=top_n, key_added=X_TEXT, **counts)
+    say(f"genes       {len(genes):,} of {len(genes.coverage):,} have a text ({genes.provenance['organism']}, {source})")
     covered = float(np.median(adata.obs["text_coverage"]))
     say(f"cells       {adata.n_obs:,} embedded ({preset}); median share of counts covered {covered:.1%}")
     emb.expression_pca(adata, **counts)

@@ -79,7 +79,7 @@ def vulnerability(cells: Path, output: Path, use_rep: str, **options: Any) -> No
 @click.command()
 @CELLS
 @output_option()
-@click.option("--root", required=True, help="A cell, COLUMN=VALUE, cluster:NAME, or words in quotes.")
+@click.option("--root", required=True, help="A cell name, cluster:3, column=value, markers:SOX2,NES or words:...")
 @click.option("--use-rep", default="X_text_fused", show_default=True, help="Key of the representation in obsm.")
 @click.option(
     "--groupby", help="Column of obs with the groups of the PAGA graph; default: clusters of the representation."
