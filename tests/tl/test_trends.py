@@ -1,0 +1,253 @@
+"""tl.trends, tl.movement and tl.progression on cells whose order, genes and donors are planted."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import lexicell as lx
+from lexicell import GeneEmbedding
+from lexicell._errors import InputError, MissingKeyError
+from lexicell.tl import _words
+
+
+@pytest.fixture(scope="module")
+def genes() -> GeneEmbedding:
+    """120 genes: 0-19 mean 'start', 20-39 'x', 40-59 'y'."""
+    vectors = np.random.default_rng(1).normal(size=(120, 16)) * 0.3 + 2
+    for k in range(3):
+        vectors[20 * k : 20 * k + 20, k] += 3
+    return GeneEmbedding.from_vectors([f"g{i}" for i in range(120)], vectors, provenance={"embedder": "t"})
+
+
+@pytest.fixture(scope="module")
+def fork(genes: GeneEmbedding) -> anndata.AnnData:
+    """300 cells whose 'start' genes fall, and whose 'x' or 'y' genes rise after the parting; a whitened embedding."""
+    rng = np.random.default_rng(0)
+    n = 300
+    t, arm = np.sort(rng.random(n)), rng.integers(2, size=n)
+    late = np.maximum(t - 0.4, 0) / 0.6
+    rate = np.tile(rng.gamma(4, 0.5, size=120), (n, 1))
+    rate[:, :20] *= (1 + 6 * (1 - t))[:, None]
+    rate[:, 20:40] *= (1 + 8 * late * (arm == 0))[:, None]
+    rate[:, 40:60] *= (1 + 8 * late * (arm == 1))[:, None]
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.var_names = genes.ids.astype(str)
+    adata.obs_names = [f"c{i}" for i in range(n)]
+    adata.obs["time"] = t
+    adata.obs["truth"] = np.where(t < 0.4, "trunk", np.where(arm == 0, "x", "y"))
+    lx.emb.cells(adata, genes, preset="whitened", store_genes=True)
+    lx.emb.fuse(adata, n_top_genes=100)
+    lx.emb.expression_pca(adata, n_top_genes=100)
+    for rep in ("X_text", "X_text_fused", "X_expression"):
+        lx.tl.trajectory(adata, root="c0", use_rep=rep, n_bootstraps=0)
+    return adata
+
+
+@pytest.fixture
+def lexicon(monkeypatch: pytest.MonkeyPatch, genes: GeneEmbedding) -> None:
+    centre = genes.vectors.mean(axis=0)
+    phrases = _words.Phrases(
+        np.array(["start/begin", "x", "y", "nothing"], dtype=object), (centre + np.eye(16)[:4]).astype(np.float32), "t"
+    )
+    monkeypatch.setattr(_words, "shipped_lexicon", lambda genes: phrases)
+
+
+def test_planted_genes_and_concepts_lead(fork: anndata.AnnData, lexicon: None) -> None:
+    adata = lx.tl.trends(fork, key="X_text", n_curves=20, copy=True)
+    found = adata.uns["lexicell"]["X_text"]["trends"]
+    table = found["table"].set_index("feature")
+    start = table.loc[[f"g{i}" for i in range(20)]]
+    others = table.loc[[f"g{i}" for i in range(60, 120)]]
+    assert start["explained"].min() > others["explained"].max()
+    assert (start["spearman"] < 0).all()
+    assert (start["peak"] < 0.2).all()
+    assert table.loc["start/begin", "explained"] > 0.7
+    assert table.loc["start/begin", "rank"] == 1
+    assert table.loc["start/begin", "kind"] == "concept"
+    assert found["curves"].shape == (100, 24)
+    assert "descriptive" in found["params"]["note"]
+    assert not {"p", "q", "p_value"} & set(found["table"])
+
+
+def test_concepts_that_set_branches_apart(fork: anndata.AnnData, lexicon: None) -> None:
+    adata = lx.tl.trends(fork, key="X_text", copy=True)
+    table = adata.uns["lexicell"]["X_text"]["trends"]["branches"]
+    concepts = table[table["kind"] == "concept"].set_index("feature")["d"]
+    assert set(concepts.index[:2]) == {"x", "y"}
+    assert concepts["x"] * concepts["y"] < 0
+    assert abs(concepts["start/begin"]) < 1
+    top = set(table[table["kind"] == "gene"]["feature"][:20])
+    assert len(top & {f"g{i}" for i in range(20, 60)}) >= 18
+
+
+def test_one_branch_leaves_out_the_cells_of_the_other(fork: anndata.AnnData) -> None:
+    with pytest.warns(UserWarning, match="no concepts along the trajectory"):
+        adata = lx.tl.trends(fork, key="X_text", branch="branch 1", features=["g20", "g40"], copy=True)
+    found = adata.uns["lexicell"]["X_text"]["trends"]
+    on = fork.obs["text_branch"].isin(["trunk", "branch 1"])
+    assert found["params"]["n_cells"] == on.sum()
+    mine = fork.obs.loc[fork.obs["text_branch"] == "branch 1", "truth"].mode()[0]
+    amplitude = found["table"].set_index("feature")["amplitude"]
+    rises, flat = ("g20", "g40") if mine == "x" else ("g40", "g20")
+    assert amplitude[rises] > 2 * amplitude[flat]
+
+
+def test_trends_survive_the_file(fork: anndata.AnnData, lexicon: None, tmp_path: Path) -> None:
+    adata = lx.tl.trends(fork, key="X_text_fused", copy=True)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    back = anndata.read_h5ad(tmp_path / "a.h5ad").uns["lexicell"]["X_text_fused"]["trends"]
+    before = adata.uns["lexicell"]["X_text_fused"]["trends"]
+    assert np.allclose(before["curves"], back["curves"])
+    assert before["table"]["feature"].tolist() == back["table"]["feature"].astype(str).tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        pytest.param({"key": "X_no"}, MissingKeyError, r"no trajectory under 'X_no'; there is 'X_text'", id="key"),
+        pytest.param({"features": ["zz"]}, InputError, r"genes not in the data: 'zz'", id="gene"),
+        pytest.param({"branch": "branch 9"}, InputError, r"unknown terminal branch.*'branch 1'", id="branch"),
+        pytest.param({"component": "7"}, InputError, r"unknown component '7'", id="component"),
+        pytest.param({"min_share": 1.1}, InputError, r"lower min_share", id="share"),
+    ],
+)
+def test_mistakes(fork: anndata.AnnData, options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        lx.tl.trends(fork, **{"key": "X_text", "words": False, "copy": True, **options})
+
+
+@pytest.mark.parametrize("key", ["X_text", "X_text_fused", "X_expression"])
+def test_genes_add_up_to_the_movement(fork: anndata.AnnData, key: str) -> None:
+    adata = lx.tl.movement(fork, start=(0, 0.2), end="branch 1", key=key, copy=True)
+    found = adata.uns["lexicell"][key]["movement"]
+    assert found["table"]["part"].sum() == pytest.approx(1, abs=1e-6)
+    assert found["params"]["rest"] < 1e-4
+    prefix = {"X_text": "text", "X_text_fused": "text_fused", "X_expression": "expression"}[key]
+    mine = fork.obs.loc[fork.obs[f"{prefix}_branch"] == "branch 1", "truth"].mode()[0]
+    risen = {f"g{i}" for i in (range(20, 40) if mine == "x" else range(40, 60))}
+    top = set(found["table"]["gene"][:20])
+    assert len(top & (risen | {f"g{i}" for i in range(20)})) >= 16
+
+
+def test_movement_of_changed_data_is_refused(fork: anndata.AnnData) -> None:
+    adata = fork.copy()
+    adata.X = sp.csr_matrix(np.random.default_rng(0).permutation(adata.X.toarray()))
+    with pytest.raises(InputError, match="have changed since it was computed"):
+        lx.tl.movement(adata, start=(0, 0.2), end=(0.6, 1), key="X_text")
+
+
+def test_movement_of_another_preset_is_refused(fork: anndata.AnnData, genes: GeneEmbedding) -> None:
+    adata = fork.copy()
+    lx.emb.cells(adata, genes, preset="paper", key_added="X_paper", store_genes=True)
+    lx.tl.trajectory(adata, root="c0", use_rep="X_paper", n_bootstraps=0)
+    with pytest.raises(InputError, match="preset 'paper', whose movement is not a fixed sum"):
+        lx.tl.movement(adata, start=(0, 0.2), end=(0.6, 1), key="X_paper")
+    with pytest.raises(InputError, match="holds 0 cells"):
+        lx.tl.movement(adata, start=(2, 3), end=(0.6, 1), key="X_text")
+    with pytest.raises(InputError, match="is no interval"):
+        lx.tl.movement(adata, start=3, end=(0.6, 1), key="X_text")  # type: ignore[arg-type]
+
+
+def cohort(shift: float, n_donors: int = 9, seed: int = 0, per_donor: int = 40) -> anndata.AnnData:
+    """Donors of three stages on one line of states; type t1 moves along it with the stage, t2 does not."""
+    rng = np.random.default_rng(seed)
+    stage = np.repeat(np.arange(n_donors) % 3, per_donor)
+    donor = np.repeat(np.arange(n_donors), per_donor)
+    kind = np.tile(np.repeat(["t1", "t2"], per_donor // 2), n_donors)
+    own = rng.normal(scale=0.05, size=n_donors)[donor]
+    state = np.clip(rng.beta(2, 2, size=len(stage)) + own + shift * stage * (kind == "t1"), 0, 2)
+    points = np.column_stack([state, 0.3 * state**2, rng.normal(scale=0.05, size=len(state))])
+    adata = anndata.AnnData(sp.csr_matrix((len(state), 1), dtype=np.float32))
+    adata.obs_names = [f"c{i}" for i in range(len(state))]
+    adata.obsm["X_text"] = points.astype(np.float32)
+    names = ["control", "early", "late"]
+    adata.obs["stage"] = pd.Categorical.from_codes(stage, names, ordered=True)
+    adata.obs["donor"] = pd.Categorical([f"d{d}" for d in donor])
+    adata.obs["kind"] = pd.Categorical(kind)
+    return adata
+
+
+def progress(adata: anndata.AnnData, root: str = "stage=control", **options: Any) -> dict[str, Any]:
+    lx.tl.trajectory(adata, root=root, use_rep="X_text", n_bootstraps=0)
+    options = {"stage": "stage", "donor": "donor", "key": "X_text", **options}
+    lx.tl.progression(adata, **options)
+    return dict(adata.uns["lexicell"]["X_text"]["progression"])
+
+
+def test_the_type_that_moves_is_found_and_the_other_is_not() -> None:
+    found = progress(cohort(0.3), cell_type="kind")
+    table = found["table"]
+    assert table.index[0] == "t1"
+    assert table.loc["t1", "p_max_t"] < 0.02
+    assert table.loc["t1", "rho"] > 0.8
+    assert table.loc["t1", "last"] > table.loc["t1", "first"]
+    assert table.loc["t2", "p"] > 0.05
+    assert found["params"]["root_rechosen"]
+    donors = found["donors"]
+    assert len(donors) == 18
+    assert donors["n_cells"].sum() == 360
+
+
+def test_p_from_a_fixed_root_against_every_arrangement_by_hand() -> None:
+    from scipy.stats import spearmanr
+
+    adata = cohort(0.05, n_donors=6)
+    found = progress(adata, root="c0")
+    assert not found["params"]["root_rechosen"]
+    means = adata.obs.groupby("donor", observed=True)["text_pseudotime"].mean()
+    stage = adata.obs.groupby("donor", observed=True)["stage"].first().cat.codes.to_numpy()
+    rhos = []
+    for zero in combinations(range(6), 2):
+        rest = [i for i in range(6) if i not in zero]
+        for one in combinations(rest, 2):
+            labels = np.full(6, 2)
+            labels[list(zero)], labels[list(one)] = 0, 1
+            rhos.append(spearmanr(means, labels)[0])
+    observed = spearmanr(means, stage)[0]
+    assert found["table"]["rho"].iloc[0] == pytest.approx(observed)
+    assert found["table"]["p"].iloc[0] == pytest.approx(np.mean(np.array(rhos) >= observed - 1e-12))
+    assert found["params"]["exact"]
+    assert found["params"]["n_permutations"] == 90
+
+
+def test_null_rate_with_the_root_among_the_labels() -> None:
+    """The root is chosen by the stage that is tested; a fixed root would make this test too easy to pass."""
+    p = [progress(cohort(0.0, n_donors=8, seed=s, per_donor=16))["table"]["p"].iloc[0] for s in range(30)]
+    assert np.mean(np.array(p) <= 0.1) <= 0.25
+    assert np.mean(p) > 0.35
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        pytest.param({"stage": lambda a: a.obs["stage"].astype(str)}, {}, "neither numbers nor an ordered", id="order"),
+        pytest.param({"donor": lambda a: ["d"] * a.n_obs}, {}, "donors with cells of several stages", id="mixed"),
+        pytest.param(
+            {"donor": lambda a: "d" + a.obs["stage"].astype(str)}, {}, "3 donors of 3 stages are too few", id="few"
+        ),
+    ],
+)
+def test_designs_that_cannot_be_tested(change: dict[str, Any], options: dict[str, Any], message: str) -> None:
+    adata = cohort(0.1)
+    for column, make in change.items():
+        adata.obs[column] = make(adata)
+    with pytest.raises(InputError, match=message):
+        progress(adata, **options)
+
+
+def test_an_order_can_be_given_and_rare_types_are_said() -> None:
+    adata = cohort(0.3)
+    adata.obs["stage"] = adata.obs["stage"].astype(str)
+    adata.obs["kind"] = np.where(np.arange(adata.n_obs) < 3, "rare", adata.obs["kind"].astype(str))
+    table = progress(adata, cell_type="kind", order=["control", "early", "late"])["table"]
+    assert table.loc["t1", "p"] < 0.05
+    assert np.isnan(table.loc["rare", "p"])
+    assert "donors with enough cells" in table.loc["rare", "reason"]
