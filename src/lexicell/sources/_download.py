@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .._errors import InputError, ProviderError
 from .._progress import progress
-from ._http import AGENT, Waits, check_status, failure, shown, worth_retrying
+from ._http import Waits, agent, check_status, failure, shown, worth_retrying
 
 if TYPE_CHECKING:
     import httpx
@@ -135,7 +135,7 @@ class _Download:
 
         limits = httpx.Timeout(self.timeout, connect=min(self.timeout, 30.0))
         # identity: a server that compresses on the way would make sizes and ranges mean something else.
-        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        headers = {"User-Agent": agent(), "Accept-Encoding": "identity"}
         with httpx.Client(timeout=limits, headers=headers, follow_redirects=True) as client:
             for attempt in range(1, _DAMAGED_TRIES + 1):
                 version = self._receive(client)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import email.utils
 import time
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from .. import __version__
 from .._errors import InputError, ProviderError
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["AGENT", "Waits", "ask", "check_status", "give_up", "shown", "worth_retrying"]
+__all__ = ["Waits", "agent", "ask", "check_status", "give_up", "shown", "worth_retrying"]
 
-AGENT = f"lexicell/{__version__} (https://lexicell.readthedocs.io)"
 # Too early, too many requests, and servers that are overloaded or restarting.
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SECRET = frozenset({"api_key", "api-key", "apikey", "key", "token", "access_token"})
@@ -82,6 +81,11 @@ class Waits:
         if seconds > self.patience:
             raise give_up(url, f"{reason}, and the server asks to wait {seconds / 60:.0f} minutes")
         self.sleep(seconds)
+
+
+def agent() -> str:
+    """Who we say we are; servers ask for it, so that they can reach whoever overburdens them."""
+    return f"lexicell/{metadata.version('lexicell')} (https://lexicell.readthedocs.io)"
 
 
 def shown(url: str) -> str:

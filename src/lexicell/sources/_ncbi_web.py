@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .._errors import InputError, ProviderError, check_choice, choices
-from ._http import AGENT, Waits, ask, shown
+from ._http import Waits, agent, ask, shown
 from ._ncbi_files import Summary, split_credit
 from ._resolve import bundled_match
 from ._species import HUMAN, Species
@@ -195,7 +195,7 @@ class NcbiWeb:
         import httpx
 
         # Datasets takes the key as a header, and refuses an empty one.
-        headers = {"User-Agent": AGENT, **({"api-key": self._key} if self._key and self.api == "datasets" else {})}
+        headers = {"User-Agent": agent(), **({"api-key": self._key} if self._key and self.api == "datasets" else {})}
         return httpx.Client(timeout=self.timeout, headers=headers, follow_redirects=True)
 
     def _ask(self, client: httpx.Client, path: str, params: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
