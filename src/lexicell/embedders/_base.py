@@ -49,6 +49,13 @@ class Embedder(Protocol):
         (no more retries, no more waiting); what they return is still stored.
     ``truncated(texts) -> sequence of int``
         Positions of the texts that are longer than the model reads; the caller is warned.
+    ``quote(texts) -> Quote``
+        Tokens, requests and money for texts, for :func:`lexicell.embedders.estimate_cost`; sends nothing.
+    ``dim_known`` : bool, default True
+        Whether `dim` can be told without a request.
+
+    A `ProviderError` of `embed` may carry ``partial``, a pair of positions and their vectors: what had been answered
+    before the rest failed. It is stored.
     """
 
     name: str
