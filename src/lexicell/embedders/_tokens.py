@@ -19,7 +19,7 @@ class Tokens:
 
     tiktoken fetches a vocabulary from the network when it is first used and keeps it. Where that is impossible the
     number of UTF-8 bytes stands in: every token of these vocabularies covers at least one byte, so it is never too
-    low. English text has between four and five bytes a token.
+    low. gene texts have between four and five bytes a token.
 
     Parameters
     ----------
