@@ -16,14 +16,13 @@ from urllib.parse import quote
 from .._errors import InputError, ProviderError, check_choice, choices
 from ._http import Waits, agent, ask, shown
 from ._ncbi_files import Summary, split_credit
+from ._ncbi_origin import Facts
 from ._resolve import bundled_match
 from ._species import HUMAN, Species
 from ._table import GeneTable
 
 if TYPE_CHECKING:
     import httpx
-
-    from .ncbi import Facts
 
 __all__ = ["NcbiWeb", "RateLimit", "WebGene", "WebOrigin"]
 
@@ -325,8 +324,6 @@ class WebOrigin:
         InputError
             If there are more than a few names.
         """
-        from .ncbi import Facts
-
         if len(names) > _FEW:
             raise InputError(
                 f"{len(names)} genes are too many for NCBI's web service (at most {_FEW}); use via='files', which "

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from .._errors import InputError, check_choice
 from ._base import GeneTexts
 from ._http import Waits
 from ._ncbi_files import rank
-from ._ncbi_snapshot import Snapshots, open_frozen
+from ._ncbi_origin import Facts, FilesOrigin, FrozenOrigin, Origin
+from ._ncbi_snapshot import Snapshots
 from ._resolve import find_rows
 from ._species import HUMAN, Species, species
 from ._table import GeneTable
@@ -35,78 +36,6 @@ __all__ = ["NcbiSource"]
 _LICENCE = "NCBI places no restrictions on the use of these data; submitters may hold rights in parts of them"
 _COLUMNS = ("name", "gene_type", "text_source", "text_gene_id", "summary_source", "summary_credit")
 _PLACES = (2, 3, 6, 7, 8, 9)  # after gene_id and symbol come name and gene_type, then matched_by and note
-
-
-@dataclass
-class Facts:
-    """What is known of the genes of one species, wherever it was read.
-
-    Attributes
-    ----------
-    own
-        The genes of the species; with columns ``summary``, ``summary_source``, ``summary_credit``.
-    human
-        The human genes; `own` itself for human.
-    history
-        Discontinued GeneID -> successor.
-    go
-        GeneID (of either species) -> names of GO terms.
-    provenance
-        Where all of it came from.
-    """
-
-    own: GeneTable
-    human: GeneTable
-    history: Mapping[str, str] = field(default_factory=dict)
-    go: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-
-class Origin(Protocol):
-    """Where the facts are read: downloaded files, a frozen folder, the web service."""
-
-    def facts(self, names: Sequence[str], kind: Species, *, go: bool) -> Facts:
-        """Facts about the genes behind `names`, or about all genes of the species."""
-        ...
-
-
-class _Files:
-    """Facts from a snapshot of NCBI's files."""
-
-    def __init__(self, snapshots: Snapshots) -> None:
-        self.snapshots = snapshots
-
-    def facts(self, names: Sequence[str], kind: Species, *, go: bool) -> Facts:
-        kinds = [HUMAN] if kind == HUMAN else [HUMAN, kind]
-        return _facts(self.snapshots.open(kinds, go=go), kind, kinds, go)
-
-
-class _Frozen:
-    """Facts from a folder written by `NcbiSource.freeze`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.snapshot = open_frozen(folder)
-
-    def facts(self, names: Sequence[str], kind: Species, *, go: bool) -> Facts:
-        kinds = [HUMAN] if kind == HUMAN else [HUMAN, kind]
-        if not all(self.snapshot.has(one.taxon, go=go) for one in kinds):
-            held = ", ".join(species(taxon).name for taxon in self.snapshot.taxa())
-            what = f"{kind.name} with GO terms" if go else kind.name
-            raise InputError(f"{self.snapshot.folder} was frozen for {held}, not for {what}; freeze it again")
-        return _facts(self.snapshot, kind, kinds, go)
-
-
-def _facts(snapshot: Any, kind: Species, kinds: Sequence[Species], go: bool) -> Facts:
-    terms: dict[str, list[str]] = {}
-    for one in kinds if go else ():
-        terms.update(snapshot.gene_ontology(one))
-    return Facts(
-        own=snapshot.genes(kind),
-        human=snapshot.genes(HUMAN),
-        history=snapshot.history(kind),
-        go=terms,
-        provenance=snapshot.provenance(one.taxon for one in kinds),
-    )
 
 
 class NcbiSource:
@@ -191,7 +120,7 @@ class NcbiSource:
 
             self._origin = WebOrigin(timeout=timeout, waits=waits)
         else:
-            self._origin = _Files(
+            self._origin = FilesOrigin(
                 Snapshots(
                     base_url=base_url or os.environ.get("LEXICELL_NCBI_URL") or None,
                     pinned=snapshot,
@@ -295,13 +224,13 @@ class NcbiSource:
         kinds = [species(organism)] if organism is not None else list(self._used.values())
         if not kinds:
             raise InputError("nothing to freeze yet: name the organism, or look up genes first")
-        if not isinstance(self._origin, _Files | _Frozen):
+        if not isinstance(self._origin, FilesOrigin | FrozenOrigin):
             raise InputError("only texts from NCBI's files can be frozen; use via='files'")
         wanted = {HUMAN.taxon, *(kind.taxon for kind in kinds)}
         go = self.include_go and "go" in self.rules.fields
         for kind in kinds:
             self._origin.facts([], kind, go=go)
-        if isinstance(self._origin, _Frozen):
+        if isinstance(self._origin, FrozenOrigin):
             snapshot = self._origin.snapshot
         else:
             snapshot = self._origin.snapshots.open([species(taxon) for taxon in sorted(wanted)], go=go)
@@ -326,7 +255,7 @@ class NcbiSource:
             If it is no such folder, or a file in it was changed.
         """
         folder = Path(folder)
-        origin = _Frozen(folder)
+        origin = FrozenOrigin(folder)
         kept = dict(origin.snapshot.manifest.get("options", {}))
         proteins = kept.pop("uniprot", None)
         if proteins:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,17 @@ class TestSnapshots:
         assert one(make(refresh=True), "SOD1")["text"] == SOD1
         assert ncbi.requests("gene_summary.gz") == []
         assert len(list((cache_dir() / "ncbi").glob("*/manifest.json"))) == 1
+
+    def test_several_at_once_make_one_snapshot(self, ncbi):
+        found: list[dict[str, Any]] = []
+        threads = [threading.Thread(target=lambda: found.append(one(make(), "SOD1"))) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [row["text"] for row in found] == [SOD1] * 5
+        assert len({row["snapshot"] for row in found}) == 1
+        assert len(ncbi.seen) == len({s.path for s in ncbi.seen}) == 4
 
     def test_a_broken_connection_in_the_middle_of_it_all(self, ncbi, sample):
         ncbi.fault("/gene_summary.gz", sample.Fault(cut_at=100))
