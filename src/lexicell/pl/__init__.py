@@ -4,5 +4,15 @@ from __future__ import annotations
 
 from ._coverage import coverage
 from ._embedding import embedding
+from ._trajectory import trajectory, trends
+from ._vulnerability import vulnerability, vulnerability_concepts, vulnerability_genes
 
-__all__ = ["coverage", "embedding"]
+__all__ = [
+    "coverage",
+    "embedding",
+    "trajectory",
+    "trends",
+    "vulnerability",
+    "vulnerability_concepts",
+    "vulnerability_genes",
+]
