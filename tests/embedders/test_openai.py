@@ -113,11 +113,21 @@ def test_requests_at_once_are_bounded(serve) -> None:
     assert server.most_together == 3
 
 
-def test_a_batch_refused_as_too_large_is_halved(server, faults) -> None:
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        pytest.param(413, {"message": "payload too large"}, id="413"),
+        pytest.param(
+            400,
+            {"message": "Requested 453357 tokens, max 300000 tokens per request", "code": "max_tokens_per_request"},
+            id="openai-tokens",
+        ),
+        pytest.param(422, {"message": "batch size 50 > maximum allowed batch size 6"}, id="batch-size"),
+    ],
+)
+def test_a_batch_refused_as_too_large_is_halved(server, faults, status, error) -> None:
     def refuse(body):
-        if len(body["input"]) > 6:
-            return ("status", 413, {}, {"message": "batch too large"})
-        return None
+        return ("status", status, {}, error) if len(body["input"]) > 6 else None
 
     server.always = refuse
     vectors = lx.embedders.embed(TEXTS, ask(server, dim=8, batch_size=50))
