@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._classify import classify_vulnerability, predict_vulnerability
 from ._cluster import cluster
 from ._movement import movement
 from ._progression import progression
@@ -9,4 +10,13 @@ from ._trajectory import trajectory
 from ._trends import trends
 from ._vulnerability import vulnerability
 
-__all__ = ["cluster", "movement", "progression", "trajectory", "trends", "vulnerability"]
+__all__ = [
+    "classify_vulnerability",
+    "cluster",
+    "movement",
+    "predict_vulnerability",
+    "progression",
+    "trajectory",
+    "trends",
+    "vulnerability",
+]

@@ -1,0 +1,84 @@
+"""tl.classify_vulnerability and its use on other cells."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import lexicell as lx
+from lexicell._errors import InputError, MissingKeyError
+from lexicell.core.classify import LinearClassifier
+
+
+def _cells(seed=0, n_donors=5, per=24):
+    rng = np.random.default_rng(seed)
+    donor = np.repeat(np.arange(n_donors), per)
+    kind = np.array(["motor", "astro", "oligo"], dtype=object)[np.arange(len(donor)) % 3]
+    C = np.random.default_rng(9 + seed).normal(size=(n_donors, 6))[donor] + rng.normal(size=(len(donor), 6))
+    C[kind == "motor", 0] += 4
+    obs = pd.DataFrame({"kind": kind, "donor": [f"d{d}" for d in donor]}, index=[f"c{i}" for i in range(len(donor))])
+    adata = ad.AnnData(np.zeros((len(donor), 1), dtype=np.float32), obs=obs)
+    adata.obsm["X_mine"] = C.astype(np.float32)
+    return adata
+
+
+OPTIONS = {"label": "kind", "positive": "motor", "donor": "donor", "use_rep": "X_mine"}
+
+
+def test_scores_model_and_probabilities(tmp_path):
+    adata = _cells()
+    lx.tl.classify_vulnerability(adata, contrastive=True, **OPTIONS)
+    result = adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]
+    assert result["table"]["method"].tolist() == ["logistic regression", "contrastive head, 15 neighbours"]
+    assert (result["table"]["auroc"] > 0.85).all()
+    means = adata.obs.groupby("kind", observed=True)["mine_p_vulnerable"].mean()
+    assert means["motor"] > 0.7 > 0.4 > means["astro"]
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    stored = ad.read_h5ad(tmp_path / "a.h5ad").uns["lexicell"]["X_mine"]["classify_vulnerability"]["model"]
+    assert np.array_equal(
+        LinearClassifier.from_dict(stored).probability(adata.obsm["X_mine"]),
+        LinearClassifier.from_dict(result["model"]).probability(adata.obsm["X_mine"]),
+    )
+
+
+def test_named_negatives_leave_other_cells_out():
+    adata = _cells()
+    lx.tl.classify_vulnerability(adata, negative=["astro"], **OPTIONS)
+    left = adata.obs["mine_p_vulnerable"].isna()
+    assert (adata.obs.loc[left, "kind"] == "oligo").all()
+    assert left.sum() == (adata.obs["kind"] == "oligo").sum()
+
+
+@pytest.mark.parametrize("form", ["object", "model", "file"])
+def test_it_applies_to_other_cells(tmp_path, form):
+    adata, other = _cells(), _cells(seed=3)
+    lx.tl.classify_vulnerability(adata, **OPTIONS)
+    model = LinearClassifier.from_dict(adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]["model"])
+    model.save(tmp_path / "m.json")
+    given = {"object": adata, "model": model, "file": tmp_path / "m.json"}[form]
+    lx.tl.predict_vulnerability(other, given, use_rep="X_mine")
+    assert np.array_equal(other.obs["mine_p_vulnerable"].to_numpy(), model.probability(other.obsm["X_mine"]))
+
+
+def test_another_gene_space_is_refused():
+    adata, other = _cells(), _cells(seed=3)
+    for a, axes in ((adata, np.eye(6)), (other, np.eye(6)[::-1])):
+        a.uns["lexicell"] = {"X_mine": {"space": {"V": axes.astype(np.float32)}}}
+    lx.tl.classify_vulnerability(adata, **OPTIONS)
+    with pytest.raises(InputError, match="different gene spaces"):
+        lx.tl.predict_vulnerability(other, adata, use_rep="X_mine")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"positive": "neuron"}, MissingKeyError, "no value in obs"),
+        ({"label": "nothing"}, MissingKeyError, "no column in obs 'nothing'"),
+        ({"negative": ["motor"]}, InputError, "both positive and negative"),
+        ({"positive": ["motor", "astro", "oligo"]}, InputError, "negative class has cells of 0 donors"),
+    ],
+    ids=["value", "column", "overlap", "one class"],
+)
+def test_bad_labels(options, error, message):
+    with pytest.raises(error, match=message):
+        lx.tl.classify_vulnerability(_cells(), **{**OPTIONS, **options})
