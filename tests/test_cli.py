@@ -238,3 +238,43 @@ def test_a_bug_shows_its_traceback(cells: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("lexicell._run.run", fail)
     with pytest.raises(ValueError, match="a bug"):
         main(["run", str(cells), "-o", str(tmp_path / "out")])
+
+
+def test_genes_says_what_it_would_cost_and_spends_nothing(
+    cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    code, said = lexicell("genes", cells, "-o", tmp_path / "genes.h5ad", "--estimate-cost")
+    assert code == 0
+    assert "nothing is spent" in said
+    options = ["--embedder", "openai:text-embedding-3-small", "--estimate-cost"]
+    code, said = lexicell("genes", cells, "-o", tmp_path / "genes.h5ad", *options)
+    assert code == 0, said
+    assert "79 to send" in said
+    assert "$" in said
+    assert not (tmp_path / "genes.h5ad").exists()
+
+
+def test_published_vectors_are_taken_as_genes(
+    cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    vectors = np.random.default_rng(0).normal(size=(len(SYMBOLS), 7)).astype(np.float32)
+    np.savez(tmp_path / "vectors.npz", ids=np.array(SYMBOLS), vectors=vectors)
+    code, said = lexicell("embed", cells, "--genes", tmp_path / "vectors.npz", "-o", tmp_path / "out.h5ad")
+    assert code == 0, said
+    assert anndata.read_h5ad(tmp_path / "out.h5ad").obsm["X_text"].shape == (60, 7)
+
+
+def test_coverage_writes_a_row_for_every_gene(
+    cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    code, said = lexicell("coverage", cells, "-o", tmp_path / "coverage.tsv")
+    assert code == 0, said
+    assert "79 of 79 genes have a text" in said
+    assert pd.read_csv(tmp_path / "coverage.tsv", sep="\t", index_col=0).index.tolist() == SYMBOLS
+
+
+def test_embedders_are_listed(lexicell: Callable[..., tuple[int, str]]) -> None:
+    code, said = lexicell("embedders")
+    assert code == 0
+    assert "local" in said
+    assert "openai:" in said

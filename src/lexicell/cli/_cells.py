@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._errors import InputError
 from ._options import CELLS, COUNT_OPTIONS, GENE_OPTIONS, GENES_FILE, SEED, TOP_N, genes_of, output_option, read, say
 
 if TYPE_CHECKING:
@@ -51,31 +52,63 @@ def run(cells: Path, **options: Any) -> None:
 @CELLS
 @output_option()
 @GENE_OPTIONS
+@click.option("--dimensions", type=int, help="Length of the vectors, where the model can shorten them.")
+@click.option("--include-go", is_flag=True, help="NCBI: add GO terms to the texts.")
+@click.option("--template", help="NCBI: form of a text, with {symbol}, {name}, {summary}.")
+@click.option("--max-words", type=int, help="NCBI: cut texts after so many words.")
+@click.option("--mask-term", "mask_terms", multiple=True, help="NCBI: a word to remove from texts; repeatable.")
+@click.option("--refresh", is_flag=True, help="NCBI: download a new snapshot.")
+@click.option("--offline", is_flag=True, help="NCBI: use only what was downloaded before.")
+@click.option("--freeze", type=click.Path(path_type=Path), help="NCBI: also write a folder that reproduces this run.")
 @click.option("--estimate-cost", is_flag=True, help="Say what would be sent and what it would cost; send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
-def genes(cells: Path, output: Path, estimate_cost: bool, yes: bool, **options: Any) -> None:
+def genes(
+    cells: Path,
+    output: Path,
+    source: str,
+    embedder: str | None,
+    dimensions: int | None,
+    freeze: Path | None,
+    estimate_cost: bool,
+    yes: bool,
+    organism: str | None,
+    id_column: str | None,
+    **source_options: Any,
+) -> None:
     """Find the text and vector of each gene.
 
     Writes an h5ad file of genes x dimensions.
     """
-    from .. import emb
+    from .. import emb, embedders, sources
     from .._io import check_writable
 
     check_writable(output)
+    given = {name: value for name, value in source_options.items() if value}
+    texts = sources.get(source, **given)
+    freezer = getattr(texts, "freeze", None)
+    if freeze is not None and freezer is None:
+        raise InputError(f"the source '{source}' cannot be frozen; that is for 'ncbi'")
+    model = None
+    if embedder is not None or dimensions is not None:
+        model = embedders.get(embedder or "local", **({} if dimensions is None else {"dimensions": dimensions}))
     adata = read(cells)
-    if options["embedder"] is not None and (estimate_cost or not yes):
-        quote = emb.cost(adata, **options)
+    options: dict[str, Any] = {"organism": organism, "source": texts, "id_column": id_column}
+    if estimate_cost and model is None:
+        say("the vectors ship with the source: nothing is sent, nothing is spent")
+        return
+    if model is not None and (estimate_cost or not yes):
+        quote = emb.cost(adata, embedder=model, **options)
         if estimate_cost:
             say(str(quote))
             return
         if not _agreed(quote):
             say("nothing was sent")
             return
-    elif estimate_cost:
-        say("the vectors ship with the source: nothing is sent, nothing is spent")
-        return
-    result = emb.genes(adata, **options)
+    result = emb.genes(adata, embedder=model, **options)
     result.save(output)
+    if freeze is not None and freezer is not None:
+        freezer(freeze)
+        say(f"{freeze}: the texts, to be used again with --source frozen:{freeze}")
     missing = len(result.coverage) - len(result)
     say(f"{output}: {len(result):,} genes x {result.dim} dimensions; {missing:,} genes have no text")
 

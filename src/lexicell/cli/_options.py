@@ -60,7 +60,10 @@ TOP_N = click.option(
     "--top-n", default="preset", show_default=True, callback=_read_top_n, help="Genes a cell: a number, all or preset."
 )
 GENES_FILE = click.option(
-    "--genes", "genes_file", type=click.Path(path_type=Path), help="A file written by 'lexicell genes'."
+    "--genes",
+    "genes_file",
+    type=click.Path(path_type=Path),
+    help="Written by 'lexicell genes', or published gene vectors (pickle, npz, parquet, word2vec).",
 )
 SEED = click.option("--seed", "rng", default=0, show_default=True, help="Seed of everything random.")
 
@@ -84,6 +87,6 @@ def say(text: str) -> None:
 
 def genes_of(adata: AnnData, file: Path | None, **options: Any) -> GeneEmbedding:
     from .. import emb
-    from ..core.embedding import GeneEmbedding
+    from ..sources.vectors import read_vectors
 
-    return emb.genes(adata, **options) if file is None else GeneEmbedding.load(file)
+    return emb.genes(adata, **options) if file is None else read_vectors(file)

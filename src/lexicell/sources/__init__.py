@@ -6,6 +6,7 @@ Names resolve through :func:`get`; each source is imported when it is asked for.
 from __future__ import annotations
 
 import importlib
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["get", "names"]
 
-# Name -> module and class; what stands after the colon of "table:PATH" is the first argument.
+# Name -> module and class; what stands after the colon of "table:PATH" and "frozen:DIR" is the first argument.
 _SOURCES = {
     "bundled": ("bundled", "BundledSource"),
     "bundled-names": ("bundled", "BundledSource"),
     "ncbi": ("ncbi", "NcbiSource"),
     "uniprot": ("uniprot", "UniprotSource"),
     "table": ("table", "TableSource"),
+    "frozen": ("ncbi", "NcbiSource.from_frozen"),
 }
+# What these take after the colon.
+_PLACES = {"table": "table:PATH", "frozen": "frozen:DIR"}
 
 
 def get(name: str, **options: Any) -> GeneSource:
@@ -33,14 +37,15 @@ def get(name: str, **options: Any) -> GeneSource:
     ----------
     name
         ``"bundled"`` (symbol, full name, GO terms; ships with the package), ``"bundled-names"`` (symbol and full name
-        only), ``"ncbi"``, ``"uniprot"``, or ``"table:PATH"`` for a file of your own.
+        only), ``"ncbi"``, ``"uniprot"``, ``"table:PATH"`` for a file of your own, or ``"frozen:DIR"`` for a folder
+        written by ``freeze``.
     **options
         Options of the source, as its class documents them.
 
     Raises
     ------
     InputError
-        If there is no such source, it takes no such option, or ``table:`` names no file.
+        If there is no such source, it takes no such option, or ``table:`` or ``frozen:`` names no place.
 
     Examples
     --------
@@ -52,13 +57,13 @@ def get(name: str, **options: Any) -> GeneSource:
     check_choice(kind, _SOURCES, "source")
     module, class_name = _SOURCES[kind]
     arguments: tuple[Any, ...] = (kind,) if module == "bundled" else ()
-    if kind == "table":
+    if kind in _PLACES:
         if not rest:
-            raise InputError("the source 'table' needs a file: 'table:PATH'")
+            raise InputError(f"the source '{kind}' needs a place: '{_PLACES[kind]}'")
         arguments = (Path(rest),)
     elif colon:
         raise InputError(f"the source '{kind}' takes nothing after a colon; write '{kind}'")
-    source = getattr(importlib.import_module(f".{module}", __name__), class_name)
+    source = attrgetter(class_name)(importlib.import_module(f".{module}", __name__))
     try:
         made: GeneSource = source(*arguments, **options)
     except TypeError as error:
@@ -71,4 +76,4 @@ def get(name: str, **options: Any) -> GeneSource:
 
 def names() -> list[str]:
     """Names that :func:`get` knows, as they are to be written."""
-    return ["table:PATH" if name == "table" else name for name in _SOURCES]
+    return [_PLACES.get(name, name) for name in _SOURCES]
