@@ -49,10 +49,10 @@ def cells(
     With counts x of a cell, library size n over all genes, :math:`l = \log(1 + 10^4 x / n)`, gene vectors g:
 
     ==============  =====================================================================================
-    ``paper``       :math:`\sum l g / \sum l` over the `top_n` most expressed genes that have text [1]_
-    ``genept-w``    :math:`\sum l g / G`, G the number of genes of the matrix; then unit length [2]_
-    ``scelmo-wa``   :math:`\sum l g / \sum l`, the lower sum over all genes of the matrix [3]_
-    ``scelmo-aa``   :math:`\sum l g / G` [3]_
+    ``paper``       :math:`\sum l g / \sum l` over the `top_n` most expressed genes that have text
+    ``genept-w``    :math:`\sum l g / G`, G the number of genes of the matrix; then unit length
+    ``scelmo-wa``   :math:`\sum l g / \sum l`, the lower sum over all genes of the matrix
+    ``scelmo-aa``   :math:`\sum l g / G`
     ``whitened``    :math:`\sum z w`, z the z-score of l over cells (population sd, clipped to +-10), w the
                     whitened gene vectors (:class:`lexicell.core.space.GeneSpace`)
     ==============  =====================================================================================
@@ -131,9 +131,8 @@ def cells(
 
     References
     ----------
-    .. [1] arXiv:2505.07896.
-    .. [2] Chen and Zou, GenePT, bioRxiv 2023.10.16.562533.
-    .. [3] Liu et al., scELMo, bioRxiv 2023.12.07.569910.
+    ``paper``: arXiv:2505.07896. ``genept-w``: Chen and Zou, GenePT, bioRxiv 2023.10.16.562533. ``scelmo-wa`` and
+    ``scelmo-aa``: Liu et al., scELMo, bioRxiv 2023.12.07.569910.
 
     Examples
     --------
