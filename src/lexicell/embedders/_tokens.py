@@ -47,12 +47,11 @@ class Tokens:
         if self._encoding is None or len(text.encode()) <= limit:
             return text
         ids = self._encoding.encode_ordinary(text)
-        keep = limit
         while len(ids) > limit:
             # A cut can fall within a character, and the end of what is left can fall into other tokens than before.
-            text = self._encoding.decode(ids[:keep], errors="ignore")
+            # Every turn drops at least one token, so this ends.
+            text = self._encoding.decode(ids[:limit], errors="ignore")
             ids = self._encoding.encode_ordinary(text)
-            keep -= 1
         return text
 
 
