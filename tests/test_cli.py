@@ -278,3 +278,24 @@ def test_embedders_are_listed(lexicell: Callable[..., tuple[int, str]]) -> None:
     assert code == 0
     assert "local" in said
     assert "openai:" in said
+
+
+def test_run_needs_the_whole_design(cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]) -> None:
+    before = set(tmp_path.rglob("*"))
+    options = ["--condition", "kind", "--cell-type", "kind"]
+    words = "missing: reference, donor"
+    assert_one_line(*lexicell("run", cells, "-o", tmp_path / "out", *options), words, tmp_path, before)
+    options += ["--reference", "three", "--donor", "kind"]
+    words = "unknown level of obs['kind'] 'three'"
+    assert_one_line(*lexicell("run", cells, "-o", tmp_path / "out", *options), words, tmp_path, before)
+
+
+def test_the_demo_finds_what_it_planted(tmp_path: Path, lexicell: Callable[..., tuple[int, str]]) -> None:
+    code, said = lexicell("demo", "-o", tmp_path / "demo")
+    assert code == 0, said
+    table = pd.read_csv(tmp_path / "demo" / "planted" / "vulnerability.tsv", sep="\t")
+    assert table.sort_values("d2")["cell_type"].iloc[-1] == "Dendritic"
+    assert table.set_index("cell_type").loc["Dendritic", "p"] == pytest.approx(2 / 70, abs=1e-3)
+    page = (tmp_path / "demo" / "planted" / "report.html").read_text()
+    assert "planted" in page
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 100_000

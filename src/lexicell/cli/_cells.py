@@ -36,6 +36,9 @@ def demo(output: Path, rng: int) -> None:
 @TOP_N
 @click.option("--use-rep", default="fused", show_default=True, help="What is clustered: fused, text or expression.")
 @click.option("--cell-type", help="Column of obs with known labels, to compare the clusters with.")
+@click.option("--condition", help="Column of obs with conditions, to test which types they move.")
+@click.option("--reference", help="The condition that others are compared with.")
+@click.option("--donor", help="Column of obs with donors: people or animals, not libraries.")
 @click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
 @SEED
 def run(cells: Path, **options: Any) -> None:
