@@ -86,8 +86,8 @@ def trajectory(
     known = np.isfinite(time)
     options: dict[str, Any] = {"s": area, "linewidths": 0, "rasterized": _draw.rasterize(len(points))}
     if not known.all():
-        ax.scatter(*points[~known].T, c=_draw.GREY, label="no pseudotime", **options)
-    cells = ax.scatter(*points[known].T, c=time[known], cmap=cmap, vmin=0, vmax=1, **options)
+        ax.scatter(points[~known, 0], points[~known, 1], c=_draw.GREY, label="no pseudotime", **options)
+    cells = ax.scatter(points[known, 0], points[known, 1], c=time[known], cmap=cmap, vmin=0, vmax=1, **options)
     bar = ax.figure.colorbar(cells, ax=ax, shrink=0.6, aspect=18, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label("pseudotime", fontsize="small")
@@ -199,11 +199,17 @@ def _draw_paga(ax: Axes, adata: AnnData, points: NDArray[np.floating], graph: di
         ax.plot(*centres[[i, j]].T, color="#333333", lw=0.5 + 3 * weights[i, j], zorder=3, gid="paga", alpha=0.8)
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     ax.scatter(
-        *centres.T, s=30 + 200 * np.sqrt(sizes / sizes.max()), c="white", edgecolors="#333333", zorder=4, label="groups"
+        centres[:, 0],
+        centres[:, 1],
+        s=30 + 200 * np.sqrt(sizes / sizes.max()),
+        c="white",
+        edgecolors="#333333",
+        zorder=4,
+        label="groups",
     )
-    for name, centre in zip(names, centres, strict=True):
+    for name, (x, y) in zip(names, centres.tolist(), strict=True):
         ax.text(
-            *centre, name, fontsize="x-small", ha="center", va="center", zorder=5,
+            x, y, name, fontsize="x-small", ha="center", va="center", zorder=5,
             path_effects=[patheffects.withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
 
