@@ -143,7 +143,7 @@ def test_the_base_is_not_changed_and_the_result_can_be_written(base: anndata.Ann
     [
         pytest.param({"cell_type": "nope"}, MissingKeyError, "there is 'kind'", id="column"),
         pytest.param({"target": "betta"}, MissingKeyError, "Did you mean 'beta'", id="target"),
-        pytest.param({"programme": ["g1", "zzz"]}, InputError, "'zzz'", id="gene"),
+        pytest.param({"programme": ["g1", "zzz"]}, MissingKeyError, "'zzz'", id="gene"),
         pytest.param({"fraction": 2}, InputError, "fraction between 0 and 1", id="fraction"),
         pytest.param({"n_donors": (3, 4), "paired": True}, InputError, "paired donors", id="unequal-pairs"),
         pytest.param({"layer": "counts"}, MissingKeyError, "no layer 'counts'", id="layer"),

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._errors import InputError, check_key, choices
+from ._errors import InputError, MissingKeyError, check_key, choices
 from ._keys import UNS
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def planted_vulnerability(
     >>> import lexicell as lx
     >>> base = lx.datasets.pbmc68k_counts()
     >>> sick = lx.datasets.planted_vulnerability(
-    ...     base, cell_type="cell_type", target="Dendritic", programme=["HSPA8", "HSP90AA1"], library_size="n_counts"
+    ...     base, cell_type="cell_type", target="Dendritic", programme=["HSPD1", "HSP90AB1"], library_size="n_counts"
     ... )
     >>> sorted(sick.obs["condition"].unique()), sick.obs["donor"].nunique()
     (['control', 'disease'], 8)
@@ -193,7 +193,7 @@ def planted_vulnerability(
     genes = pd.Index(adata.var_names.astype(str))
     planted = genes.get_indexer(pd.Index(list(programme), dtype=object))
     if (planted < 0).any():
-        raise InputError(
+        raise MissingKeyError(
             f"genes of the programme are not in the data: {choices(np.asarray(programme)[planted < 0], limit=5)}"
         )
     profiles, sizes = _profiles(adata, labels, types, layer, library_size, n_neighbors)
