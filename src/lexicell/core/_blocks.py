@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._errors import InputError
 from .._matrix import Dense, Sparse
 
-__all__ = ["Canonical", "canonical"]
+__all__ = ["Canonical", "canonical", "frozen"]
 
 _WHOLE_IN_FLOAT32 = 1 << 24
 
@@ -44,7 +44,8 @@ def _floats(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(target, copy=False)
 
 
-def _frozen(values: NDArray[Any]) -> NDArray[Any]:
+def frozen(values: NDArray[Any]) -> NDArray[Any]:
+    """A read-only, contiguous view, or a copy where there is no such view."""
     # Memory maps and frozen arrays are another type to numba: with every input read-only, one compilation serves all.
     view = np.require(np.asarray(values), requirements=["C", "A"]).view()
     view.flags.writeable = False
@@ -66,23 +67,23 @@ def canonical(block: Sparse | Dense, n_columns: int) -> Canonical:
     if n_columns >= 1 << 31:
         raise InputError(f"{n_columns:,} columns are more than can be indexed")
     if isinstance(block, Dense):
-        return _from_dense(_frozen(_floats(block.values)))
+        return _from_dense(frozen(_floats(block.values)))
     indices, indptr = block.indices, np.asarray(block.indptr, dtype=np.int64)
     if indices.dtype != np.int32:
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < n_columns:
             raise InputError("the sparse matrix is broken: it has entries in columns that do not exist")
         indices = indices.astype(np.int32)
-    indices, indptr = _frozen(indices), _frozen(indptr)
+    indices, indptr = frozen(indices), frozen(indptr)
     state = _rows.is_canonical(indices, indptr, n_columns)
     if state < 0:
         raise InputError("the sparse matrix is broken: it has entries in columns that do not exist")
     if state:
-        return Canonical(_frozen(_floats(block.data)), indices, indptr)
+        return Canonical(frozen(_floats(block.data)), indices, indptr)
     rows = sp.csr_matrix(
         (block.data.astype(np.float64), indices.copy(), indptr.copy()), shape=(len(indptr) - 1, n_columns)
     )
     rows.sum_duplicates()
-    return Canonical(_frozen(rows.data), _frozen(rows.indices.astype(np.int32)), _frozen(rows.indptr.astype(np.int64)))
+    return Canonical(frozen(rows.data), frozen(rows.indices.astype(np.int32)), frozen(rows.indptr.astype(np.int64)))
 
 
 def _from_dense(values: NDArray[Any]) -> Canonical:
@@ -92,4 +93,4 @@ def _from_dense(values: NDArray[Any]) -> Canonical:
     n = _rows.count_nonzero(values, indptr)
     data, indices = np.empty(n + 1, dtype=values.dtype), np.empty(n + 1, dtype=np.int32)
     _rows.fill_nonzero(values, indptr, data, indices)
-    return Canonical(_frozen(data[:n]), _frozen(indices[:n]), _frozen(indptr))
+    return Canonical(frozen(data[:n]), frozen(indices[:n]), frozen(indptr))

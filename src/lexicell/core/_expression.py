@@ -20,7 +20,7 @@ __all__ = ["NORMALIZATIONS", "Expression", "look"]
 NORMALIZATIONS = ("auto", "counts", "abundance", "log1p")
 
 _LOG_MAX = 20.0  # log1p of a billion is 20.7
-_SAMPLE = (16, 64)  # so many runs of so many rows
+_SAMPLE = (16, 16)  # so many runs of so many rows
 _RATIO_MAX = 12.0  # whole ratios up to here are told from chance
 _TOLERANCE = 0.03
 _RATIOS_NEEDED = 30
@@ -48,7 +48,7 @@ class Expression:
 
 
 def look(rows: Rows) -> Expression:
-    """Say what the matrix holds, from up to 1,024 rows spread over it."""
+    """Say what the matrix holds, from up to 256 rows spread over it."""
     sample = [values.astype(np.float64) for values in _sample(rows)]
     return _judge(sample)
 

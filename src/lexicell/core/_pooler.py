@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._matrix import Dense, Sparse
-from ._blocks import Canonical, canonical
-from ._zscores import Moments
+from ._blocks import Canonical, canonical, frozen
+from ._zscores import Moments, empty_sums
 
-__all__ = ["BadValueError", "Pooler", "hottest_first"]
+__all__ = ["BadValueError", "Pooler", "expressed"]
 
 
 class BadValueError(InputError):
@@ -34,17 +34,17 @@ class BadValueError(InputError):
         self.row, self.column, self.reason = row, column, reason
 
 
-def hottest_first(block: Sparse | Dense, columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order of the vectors by how often their gene is expressed in a block: the most read lie side by side.
+def expressed(block: Sparse | Dense, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """In how many cells of a block each gene is expressed: the most read vectors are laid side by side.
 
-    Any block will do: the order changes where vectors lie in memory, and no result.
+    Any block will do: this changes where vectors lie in memory, and no result.
     """
     n_columns = int(columns.max()) + 1
     if isinstance(block, Dense):
         seen = (block.values[:, :n_columns] != 0).sum(axis=0)
     else:
         seen = np.bincount(block.indices, minlength=n_columns)
-    return np.argsort(-seen[columns], kind="stable")
+    return np.asarray(seen[columns], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,16 @@ class Pooler:
         ``(n_vectors,)``: column of each gene that has a vector; no column twice.
     ranks
         ``(n_vectors,)``: rank of each gene among genes with the same value; unique.
-    order
-        Order in which vectors are packed.
+    seen
+        ``(n_vectors,)``: how often each gene is expressed, roughly; decides where vectors lie in memory.
     top_n
         Genes kept a cell; 0 for all.
     logged
         Whether the values are l already.
     divide_by
         As in `Preset`.
+    z_scored
+        Whether weights will become z-scores.
     l2
         Whether cells are scaled to unit length.
     """
@@ -87,42 +89,60 @@ class Pooler:
         columns: NDArray[np.int64],
         *,
         ranks: NDArray[np.int32],
-        order: NDArray[np.int64],
+        seen: NDArray[np.int64],
         top_n: int = 0,
         logged: bool = False,
         divide_by: str = "kept",
+        z_scored: bool = False,
         l2: bool = False,
     ) -> None:
+        from ._kernels._gather import segment_length
+
+        n = len(columns)
         self.n_columns, self.top_n, self.logged, self.divide_by, self.l2 = n_columns, top_n, logged, divide_by, l2
-        self.order = order
-        self._table = np.full((n_columns, 2), -1, dtype=np.int32)
-        self._table[columns[order], 0] = np.arange(len(order), dtype=np.int32)
-        self._table[columns[order], 1] = ranks[order]
+        self._z_scored = z_scored
+        # Vectors are numbered in the order of the columns; sums run in that order.
+        self._order = np.argsort(columns)
+        self._table = np.full(n_columns, n, dtype=np.int32)
+        self._table[columns[self._order]] = np.arange(n, dtype=np.int32)
+        self._ranks = np.append(ranks[self._order], n).astype(np.int32)
+        self._segment = segment_length(top_n, n, z_scored=z_scored)
+        self._packed = np.lexsort((-seen[self._order], np.arange(n) // self._segment))
+        self._place = np.empty(n, dtype=np.int32)
+        self._place[self._packed] = np.arange(n, dtype=np.int32)
         self._panels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
         self._shift: NDArray[np.float64] = np.empty(0)
         self._scores: NDArray[np.float64] | None = None
-        self._dim, self._segment = 0, 0
         self._scratch = threading.local()
 
-    def set_vectors(self, vectors: NDArray[np.float32], moments: Moments | None = None) -> None:
-        """Pack the gene vectors; with `moments`, weights become z-scores, and what zeros give is added to each cell."""
-        from ._kernels._gather import SEGMENT, WIDTH
+    def set_vectors(
+        self, vectors: NDArray[np.float32], rows: NDArray[np.int64] | None = None, moments: Moments | None = None
+    ) -> None:
+        """Pack the gene vectors, or those in `rows` of a larger matrix, in the order of `columns`.
 
-        n, self._dim = vectors.shape
-        n_panels = max(1, -(-self._dim // WIDTH))
-        panels = np.zeros((n_panels, n, WIDTH), dtype=np.float32)
-        for p in range(n_panels):
-            part = vectors[:, p * WIDTH : (p + 1) * WIDTH]
-            panels[p, :, : part.shape[1]] = part[self.order]
+        With `moments`, weights become z-scores, and what zeros give is added to each cell.
+
+        Raises
+        ------
+        InputError
+            If a vector is not finite.
+        """
+        from ._kernels._gather import WIDTH, pack
+
+        n, dim = len(self._order), vectors.shape[1]
+        n_panels = max(1, -(-dim // WIDTH))
+        panels = _aligned((n_panels, n, WIDTH))
+        source = self._order[self._packed]
+        if not pack(frozen(vectors), source if rows is None else rows[source], panels):
+            raise InputError("gene vectors hold NaN or infinity")
         self._panels = panels
-        self._shift, self._segment = np.zeros(self._dim), SEGMENT
+        self._shift = np.zeros(dim)
         if moments is not None:
             at_zero, scores = moments.scores()
-            self._scores = np.ascontiguousarray(scores[self.order])
-            # The sum over nonzeros and what zeros give cancel in part: round less on the way.
-            self._segment = SEGMENT // 8
+            self._scores = np.ascontiguousarray(scores[self._order])
             # einsum adds gene by gene, whatever the number of BLAS threads.
-            self._shift = np.einsum("g,gd->d", at_zero, vectors.astype(np.float64))
+            used = vectors if rows is None else vectors[rows]
+            self._shift = np.einsum("g,gd->d", at_zero, used.astype(np.float64))
 
     def run(
         self, block: Sparse | Dense, library: NDArray[np.float64], out: NDArray[np.float32], *, first_row: int = 0
@@ -140,24 +160,25 @@ class Pooler:
         k = int(selected.offsets[-1])
         if self._scores is not None:
             score(selected.rows[:k], selected.weights[:k], self._scores)
+        room = self._room(len(selected.rows), len(selected.offsets))
         gather = _gather()
-        gather(self._panels, selected.rows, selected.weights, selected.offsets, self._scale(selected), self._shift,
-               self.l2, self._segment, out)  # fmt: skip
+        gather(self._panels, self._place, selected.rows, selected.weights, selected.offsets, self._segment,
+               self._scale(selected), self._shift, self.l2, room.genes, room.both, room.sums, out)  # fmt: skip
         coverage = _ratio(selected.covered, selected.totals)
         return coverage, np.diff(selected.offsets)
 
     def add_moments(
         self, block: Sparse | Dense, library: NDArray[np.float64], *, first_row: int = 0
     ) -> NDArray[np.int64]:
-        """Fixed-point sums of l and its square over a block, ``(n_vectors, 3)``; see `MomentSums`."""
+        """Fixed-point sums of l and its square over a block; see `MomentSums`."""
         from ._kernels._moments import add_moments
 
         selected = self._select(block, library, first_row)
         k = int(selected.offsets[-1])
-        packed = np.zeros((len(self.order), 3), dtype=np.int64)
-        add_moments(selected.rows[:k], selected.weights[:k], packed)
-        sums = np.empty_like(packed)
-        sums[self.order] = packed
+        rising = empty_sums(len(self._order))
+        add_moments(selected.rows[:k], selected.weights[:k], rising)
+        sums = np.empty_like(rising)
+        sums[:, self._order] = rising
         return sums
 
     def _scale(self, selected: _Selected) -> NDArray[np.float64]:
@@ -171,27 +192,56 @@ class Pooler:
     def _select(self, block: Sparse | Dense, library: NDArray[np.float64], first_row: int) -> _Selected:
         from ._kernels import _select as kernel
         from ._kernels._gather import SPARE
+        from ._kernels._moments import BOOST
 
         rows = canonical(block, self.n_columns)
         n = len(rows.indptr) - 1
-        genes, weights = self._room(len(rows.data) + SPARE)
+        room = self._room(len(rows.data) + SPARE, n + 1)
         offsets = np.empty(n + 1, dtype=np.int64)
         kept, everything, covered, totals = np.empty((4, n), dtype=np.float64)
         status, bad = kernel.select_block(
-            rows.data, rows.bits, rows.indices, rows.indptr, library, self._table, self.top_n, self.logged,
-            self.divide_by == "all", genes, weights, offsets, kept, everything, covered, totals,
+            rows.data, rows.bits, rows.indices, rows.indptr, library, self._table, self._ranks, self.top_n, self.logged,
+            self.divide_by == "all", BOOST if self._z_scored else 1.0, room.rows, room.weights, offsets, kept, everything,
+            covered, totals,
         )  # fmt: skip
         if status != kernel.FINE:
             raise _complaint(status, rows, int(bad), first_row, library)
-        return _Selected(genes, weights, offsets, kept, everything, covered, totals)
+        return _Selected(room.rows, room.weights, offsets, kept, everything, covered, totals)
 
-    def _room(self, size: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def _room(self, n_entries: int, n_rows: int) -> _Room:
         # Kept from block to block: fresh memory would cost a page fault every 4 kB.
-        room: Any = getattr(self._scratch, "room", None)
-        if room is None or len(room[0]) < size:
-            room = np.zeros(size * 5 // 4, dtype=np.int32), np.empty(size * 5 // 4, dtype=np.float32)
+        room: _Room | None = getattr(self._scratch, "room", None)
+        width = self._panels.shape[0] * self._panels.shape[2]
+        if room is None or len(room.rows) < n_entries or room.sums.shape[0] < n_rows or room.sums.shape[1] != width:
+            n_entries, n_rows = n_entries * 5 // 4, n_rows + 1
+            room = _Room(
+                np.empty(n_entries, dtype=np.int32),
+                np.empty(n_entries, dtype=np.float32),
+                np.empty(n_entries, dtype=np.int32),
+                np.empty((n_entries, 2), dtype=np.float32),
+                np.empty((n_rows, width), dtype=np.float32),
+            )
             self._scratch.room = room
-        return room  # type: ignore[no-any-return]
+        return room
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What one thread writes to on the way."""
+
+    rows: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    genes: NDArray[np.int32]
+    both: NDArray[np.float32]
+    sums: NDArray[np.float32]
+
+
+def _aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Uninitialised float32 at an address divisible by 64, where a cache line begins."""
+    n = int(np.prod(shape))
+    memory = np.empty(n + 16, dtype=np.float32)
+    start = -memory.ctypes.data % 64 // 4
+    return memory[start : start + n].reshape(shape)
 
 
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -210,10 +260,13 @@ def _gather() -> Any:
         from ._kernels import _gather as kernels
 
         try:
-            one, none = np.ones((1, 1, kernels.WIDTH), dtype=np.float32), np.zeros(1)
+            panel, none = _aligned((1, 1, kernels.WIDTH)), np.zeros(1)
+            panel[:] = 1
+            ints, floats = np.zeros(kernels.SPARE, np.int32), np.ones(kernels.SPARE, np.float32)
             out = np.empty((1, 1), dtype=np.float32)
-            kernels.gather_block(one, np.zeros(kernels.SPARE, np.int32), np.ones(kernels.SPARE, np.float32),
-                                 np.array([0, 1]), none + 1, none, False, 8, out)  # fmt: skip
+            kernels.gather_block(panel, ints[:1], ints, floats, np.array([0, 1]), 8, none + 1, none, False, ints.copy(),
+                                 floats.reshape(-1, 2).copy(), np.empty((2, kernels.WIDTH), np.float32),
+                                 out)  # fmt: skip
             _chosen = kernels.gather_block if out[0, 0] == 1 else kernels.gather_block_plain
         except (NumbaError, RuntimeError, NotImplementedError):
             _chosen = kernels.gather_block_plain

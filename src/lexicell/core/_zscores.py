@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +50,12 @@ class MomentSums:
     n_cells
         Cells added.
     sums
-        ``(n_vectors, 3)`` int64: sum of l, and the high and low parts of the sum of its square, in fixed point.
+        ``(n_limbs, n_vectors)`` int64, as `core._kernels._moments.add_moments` fills them.
     """
 
     def __init__(self, n_vectors: int) -> None:
         self.n_cells = 0
-        self.sums = np.zeros((n_vectors, 3), dtype=np.int64)
+        self.sums = empty_sums(n_vectors)
 
     def add(self, sums: NDArray[np.int64], n_cells: int) -> None:
         """Add the sums of some cells."""
@@ -63,13 +64,29 @@ class MomentSums:
 
     def moments(self) -> Moments:
         """Mean and standard deviation; in whole numbers up to the last division, so that nothing cancels."""
-        from ._kernels._moments import FRACTION_BITS
+        from ._kernels._moments import FIRST, LIMB, MEAN_LIMBS
 
-        total, high, low = self.sums.astype(object).T
         n = self.n_cells
-        # n^2 var = n sum q^2 - (sum q)^2, in integers of any length.
-        spread = n * (high * (1 << 32) + low) - total * total
-        unit = float(1 << FRACTION_BITS)
-        mean = np.array([int(t) / n / unit for t in total], dtype=np.float64)
-        sd = np.array([np.sqrt(int(s) / (n * n)) / unit for s in spread], dtype=np.float64)
+        total, total_unit = _join(self.sums[:MEAN_LIMBS], FIRST[0], LIMB)
+        square, square_unit = _join(self.sums[MEAN_LIMBS:], FIRST[1], LIMB)
+        # n^2 var = n sum l^2 - (sum l)^2, in integers of any length and one unit.
+        finer = 2 * total_unit - square_unit
+        spread = (n * square << finer) - total * total
+        mean = np.array([t / (n << total_unit) for t in total], dtype=np.float64)
+        sd = np.array([math.sqrt(s / (n * n << 2 * total_unit)) for s in spread], dtype=np.float64)
         return Moments(mean, sd)
+
+
+def empty_sums(n_vectors: int) -> NDArray[np.int64]:
+    """Zeros to add moments to."""
+    from ._kernels._moments import MEAN_LIMBS, SQUARE_LIMBS
+
+    return np.zeros((MEAN_LIMBS + SQUARE_LIMBS, n_vectors), dtype=np.int64)
+
+
+def _join(limbs: NDArray[np.int64], first: int, bits: int) -> tuple[NDArray[np.object_], int]:
+    """Limbs as one integer each, and the power of two that is its unit."""
+    whole = limbs[0].astype(object)
+    for limb in limbs[1:]:
+        whole = (whole << bits) + limb.astype(object)
+    return whole, first + bits * (len(limbs) - 1)

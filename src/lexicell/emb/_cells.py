@@ -159,8 +159,9 @@ def cells(
     try:
         pooled = pool(
             slot.rows,
-            genes.vectors[joined.rows],
+            genes.vectors,
             joined.columns,
+            rows=joined.rows,
             preset=preset,
             top_n=top_n,
             l2=l2,

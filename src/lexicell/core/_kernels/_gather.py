@@ -1,158 +1,261 @@
 """Weighted sums of gene vectors: the part that takes the time.
 
-The gene matrix lies in panels of `WIDTH` dimensions, (panel, gene, WIDTH), so that the accumulators of one cell and
-one panel stay in registers while its genes stream from cache. LLVM splits the vectors to what the machine has.
+The limit is how fast gene vectors come from cache, so that they are read as little and from as near as can be:
+
+- Genes, in the order of the matrix, are cut into segments; the segment's gene vectors, `WIDTH` dimensions at a time,
+  fit the second-level cache and serve all cells of a block before the next ones are touched.
+- Two cells are summed at once: one reading of a gene's vector serves both. Their genes are first merged into one list
+  with two weights each, 0 where a cell does not have the gene, which adds nothing.
+
+Within a segment a cell's genes are added in the order of the matrix in float32, segments in their order: its bits
+depend neither on its partner, nor on the block, nor on how the vectors lie in memory.
 """
+
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
 
 from ._jit import compiled
+from ._vector import lowest_bit
 
-__all__ = ["SEGMENT", "SPARE", "WIDTH", "gather_block", "gather_block_plain"]
+__all__ = ["PAIR", "SPARE", "WIDTH", "gather_block", "gather_block_plain", "merge_cells", "pack", "segment_length"]
 
-WIDTH = 128
-_LANES = 16
-_AHEAD = 8  # entries ahead whose gene vector is asked for
+PAIR = 2
 SPARE = 16  # entries behind the last that may be read
-SEGMENT = 256  # entries summed in float32 before they join the total, which is float64
+_LANES = 16
+_AHEAD = 4  # entries ahead whose gene vector is asked for
+_SEGMENT = 2048  # genes; 1 MB of vectors at the full width
+_FEW = 256  # genes a cell that are summed in one go
+
+
+def _width() -> int:
+    """Dimensions whose sums for two cells stay in registers: 16 of 512 bits, or 8 of 256."""
+    named = bool(config.CPU_NAME or config.CPU_FEATURES)
+    features = {} if named else llvmlite.binding.get_host_cpu_features()
+    return 128 if features.get("avx512f") else 32
+
+
+WIDTH = _width()
+
+
+def segment_length(top_n: int, n_vectors: int, *, z_scored: bool) -> int:
+    """Genes a segment: it belongs to the arithmetic, so that it depends on nothing but the question asked."""
+    if z_scored:
+        # The sum over nonzeros and what zeros give cancel in part: round less on the way.
+        return _FEW
+    return max(n_vectors, 1) if 0 < top_n <= _FEW else _SEGMENT
+
+
+@compiled
+def pack(vectors, source, panels):
+    """Write vectors[source] into (n_panels, n, WIDTH) panels, filled up with zeros; True if all are finite."""
+    dim = vectors.shape[1]
+    strange = 0.0
+    for g in range(source.shape[0]):
+        vector = vectors[source[g]]
+        for p in range(panels.shape[0]):
+            first = p * WIDTH
+            n = min(WIDTH, dim - first)
+            place = panels[p, g]
+            for d in range(n):
+                value = vector[first + d]
+                place[d] = value
+                # 0 for a number, NaN for anything else.
+                strange += value - value
+            for d in range(n, WIDTH):
+                place[d] = 0
+    return strange == 0.0
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _add_panel(typingctx: Any, panel: Any, rows: Any, weights: Any, count: Any, total: Any) -> Any:
-    """total[:WIDTH] += sum_i weights[i] * panel[rows[i]], total in float64; addresses as integers, count >= 1."""
-    signature = types.void(types.uintp, types.uintp, types.uintp, types.int64, types.uintp)
+def _add_pair(typingctx: Any, panel: Any, genes: Any, weights: Any, count: Any, sums: Any, stride: Any) -> Any:
+    """sums[c, :WIDTH] += sum_i weights[i, c] * panel[genes[i]] for two cells; all addresses, count >= 1."""
+    signature = types.void(types.uintp, types.uintp, types.uintp, types.int64, types.uintp, types.uintp)
     n_vectors = WIDTH // _LANES
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        panel, rows, weights, count, total = args
+        panel, genes, weights, count, sums, stride = args
         f32, i8, i32, i64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
-        vector, wide = ir.VectorType(f32, _LANES), ir.VectorType(ir.DoubleType(), _LANES)
+        vector = ir.VectorType(f32, _LANES)
+        undefined = ir.Constant(vector, ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(i32, _LANES), [0] * _LANES)
 
-        def pointer(address: Any, kind: Any) -> Any:
-            return builder.inttoptr(address, kind.as_pointer())
+        def pointer(base: Any, offset: Any, kind: Any) -> Any:
+            return builder.inttoptr(builder.add(base, offset), kind.as_pointer())
 
-        def splat(x: Any) -> Any:
-            undefined = ir.Constant(vector, ir.Undefined)
-            one = builder.insert_element(undefined, x, i32(0))
-            return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(i32, _LANES), [0] * _LANES))
-
-        def gene_address(at: Any) -> Any:
-            gene = builder.load(pointer(builder.add(rows, at), i32))
-            return builder.add(panel, builder.mul(builder.sext(gene, i64), i64(WIDTH * 4)))
+        def gene_address(offset: Any) -> Any:
+            gene = builder.load(pointer(genes, offset, i32))
+            return builder.add(panel, builder.mul(builder.zext(gene, i64), i64(WIDTH * 4)))
 
         before = builder.block
         loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
         builder.branch(loop)
         builder.position_at_end(loop)
         j = builder.phi(i64)
-        j.add_incoming(i64(0), before)
-        zero = ir.Constant(vector, [0.0] * _LANES)
-        sums = [builder.phi(vector) for _ in range(n_vectors)]
-        for s in sums:
-            s.add_incoming(zero, before)
-        at = builder.mul(j, i64(4))
-        weight = splat(builder.load(pointer(builder.add(weights, at), f32)))
-        here, ahead = gene_address(at), gene_address(builder.add(at, i64(4 * _AHEAD)))
+        old = [[builder.phi(vector) for _ in range(n_vectors)] for _ in range(PAIR)]
+        here = gene_address(builder.mul(j, i64(4)))
+        ahead = gene_address(builder.add(builder.mul(j, i64(4)), i64(4 * _AHEAD)))
         prefetch = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
             builder.module, ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i32, i32, i32]), "llvm.prefetch.p0"
         )
         for byte in range(0, WIDTH * 4, 64):
-            builder.call(prefetch, [pointer(builder.add(ahead, i64(byte)), i8), i32(0), i32(3), i32(1)])
+            builder.call(prefetch, [pointer(ahead, i64(byte), i8), i32(0), i32(3), i32(1)])
+        gene = [builder.load(pointer(here, i64(v * _LANES * 4), vector), align=64) for v in range(n_vectors)]
         new = []
-        for v, s in enumerate(sums):
-            gene = builder.load(pointer(builder.add(here, i64(v * _LANES * 4)), vector), align=4)
-            product = builder.fmul(weight, gene, flags=("contract",))
-            new.append(builder.fadd(s, product, flags=("contract",)))
+        for cell in range(PAIR):
+            place = builder.add(builder.mul(j, i64(4 * PAIR)), i64(4 * cell))
+            one = builder.insert_element(undefined, builder.load(pointer(weights, place, f32)), i32(0))
+            weight = builder.shuffle_vector(one, undefined, zeros)
+            products = [builder.fmul(weight, g, flags=("contract",)) for g in gene]
+            new.append([builder.fadd(o, p, flags=("contract",)) for o, p in zip(old[cell], products, strict=True)])
         following = builder.add(j, i64(1))
+        j.add_incoming(i64(0), before)
         j.add_incoming(following, loop)
-        for s, n in zip(sums, new, strict=True):
-            s.add_incoming(n, loop)
+        for olds, news in zip(old, new, strict=True):
+            for o, n in zip(olds, news, strict=True):
+                o.add_incoming(ir.Constant(vector, [0.0] * _LANES), before)
+                o.add_incoming(n, loop)
         builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
         builder.position_at_end(after)
-        for v, n in enumerate(new):
-            place = pointer(builder.add(total, i64(v * _LANES * 8)), wide)
-            builder.store(builder.fadd(builder.load(place, align=8), builder.fpext(n, wide)), place, align=8)
+        for cell, news in enumerate(new):
+            row = builder.add(sums, builder.mul(stride, i64(cell)))
+            for v, n in enumerate(news):
+                place = pointer(row, i64(v * _LANES * 4), vector)
+                builder.store(builder.fadd(builder.load(place, align=4), n), place, align=4)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 @compiled
-def _finish(total: Any, scale: Any, shift: Any, row: Any, first: Any) -> None:
-    for d in range(first, min(first + WIDTH, row.shape[0])):
-        row[d] = np.float32((total[d - first] + shift[d]) * scale)
+def merge_cells(rows, weights, offsets, at, first, last, place, dense, marks, genes, both, starts):
+    """Genes numbered `first` to `last` of every two cells as one list with two weights each.
+
+    Parameters
+    ----------
+    rows, weights, offsets
+        Genes and weights of each cell, rising.
+    at
+        (n_cells,) where each cell's next gene stands; moved on.
+    place
+        Where each gene's vector lies.
+    dense, marks
+        Scratch, all zero before and after: (last - first, 2) float32; one bit a gene in words of 64.
+    genes, both, starts
+        Written: places of vectors, (n, 2) weights, where each pair begins.
+    """
+    n_cells = at.shape[0]
+    one, k = np.uint64(1), np.uintp(0)
+    for pair in range(starts.shape[0] - 1):
+        starts[pair] = k
+        for side in range(min(2, n_cells - 2 * pair)):
+            cell = 2 * pair + side
+            j, stop = at[cell], offsets[cell + 1]
+            while j < stop and rows[j] < last:
+                gene = np.uintp(rows[j] - first)
+                dense[gene, side] = weights[j]
+                marks[gene >> np.uintp(6)] |= one << (np.uint64(gene) & np.uint64(63))
+                j += 1
+            at[cell] = j
+        for w in range(marks.shape[0]):
+            word = marks[w]
+            marks[w] = np.uint64(0)
+            while word:
+                gene = np.uintp(w * 64) + np.uintp(lowest_bit(word))
+                word &= word - one
+                genes[k] = place[np.uintp(first) + gene]
+                both[k, 0], both[k, 1] = dense[gene, 0], dense[gene, 1]
+                dense[gene, 0] = dense[gene, 1] = np.float32(0)
+                k += np.uintp(1)
+    starts[starts.shape[0] - 1] = k
 
 
 @compiled
-def _unit_length(row: Any) -> None:
-    square = 0.0
-    for d in range(row.shape[0]):
-        square += np.float64(row[d]) * np.float64(row[d])
-    if square > 0:
-        length = 1.0 / np.sqrt(square)
+def _finish(sums, offsets, scale, shift, unit, out):
+    for cell in range(out.shape[0]):
+        row, total = out[cell], sums[cell]
+        if offsets[cell] == offsets[cell + 1]:
+            row[:] = 0
+            continue
+        square = 0.0
         for d in range(row.shape[0]):
-            row[d] = np.float32(row[d] * length)
+            value = (np.float64(total[d]) + shift[d]) * scale[cell]
+            row[d] = np.float32(value)
+            square += value * value
+        if unit and square > 0:
+            length = 1.0 / np.sqrt(square)
+            for d in range(row.shape[0]):
+                row[d] = np.float32((np.float64(total[d]) + shift[d]) * scale[cell] * length)
 
 
 @compiled
-def gather_block(
-    panels: Any, rows: Any, weights: Any, offsets: Any, scale: Any, shift: Any, unit: Any, segment: Any, out: Any
-) -> None:
+def gather_block(panels, place, rows, weights, offsets, segment, scale, shift, unit, genes, both, sums, out):
     """out[c] = scale[c] (sum_i weights[i] g[rows[i]] + shift), to unit length if `unit`; no genes: a row of zeros.
 
-    `segment` entries are summed in float32 before they join a total in float64.
+    Parameters
+    ----------
+    panels, place
+        (n_panels, n_vectors, WIDTH) float32, aligned to 64 bytes; where each gene's vector lies in a panel.
+    rows, weights, offsets
+        Genes and weights of each cell, genes rising.
+    segment
+        Genes a segment.
+    scale, shift, unit
+        float64 (n_cells,) and (dim,), bool.
+    genes, both, sums
+        Scratch: int32 and (n, 2) float32 with room for all entries and `SPARE` more; float32, a row more than cells,
+        as wide as all panels.
+    out
+        Written, (n_cells, dim) float32.
     """
-    total = np.empty(WIDTH, np.float64)
-    address = np.uintp(total.ctypes.data)
-    n_cells = offsets.shape[0] - 1
-    for p in range(panels.shape[0]):
-        panel = np.uintp(panels.ctypes.data + p * panels.shape[1] * WIDTH * 4)
-        for cell in range(n_cells):
-            start, stop = offsets[cell], offsets[cell + 1]
-            if start == stop:
-                continue
-            total[:] = 0
-            for i in range(start, stop, segment):
-                here = np.uintp(rows.ctypes.data + i * 4)
-                _add_panel(panel, here, np.uintp(weights.ctypes.data + i * 4), min(segment, stop - i), address)
-            _finish(total, scale[cell], shift, out[cell], p * WIDTH)
-    for cell in range(n_cells):
-        if offsets[cell] == offsets[cell + 1]:
-            out[cell, :] = 0
-        elif unit:
-            _unit_length(out[cell])
+    n_cells, n_vectors = out.shape[0], place.shape[0]
+    n_pairs = (n_cells + 1) // 2
+    segment = min(segment, n_vectors)
+    dense, marks = np.zeros((segment, 2), np.float32), np.zeros((segment + 63) // 64, np.uint64)
+    at, starts = offsets[:n_cells].copy(), np.empty(n_pairs + 1, np.int64)
+    sums[: n_cells + 1] = 0
+    stride = sums.shape[1] * 4
+    for first in range(0, n_vectors, segment):
+        merge_cells(rows, weights, offsets, at, first, min(first + segment, n_vectors), place, dense, marks, genes,
+                    both, starts)  # fmt: skip
+        for p in range(panels.shape[0]):
+            panel = np.uintp(panels.ctypes.data + p * n_vectors * WIDTH * 4)
+            for pair in range(n_pairs):
+                start = starts[pair]
+                n = starts[pair + 1] - start
+                if n:
+                    list_genes = np.uintp(genes.ctypes.data + start * 4)
+                    list_weights = np.uintp(both.ctypes.data + start * 4 * PAIR)
+                    target = np.uintp(sums.ctypes.data + PAIR * pair * stride + p * WIDTH * 4)
+                    _add_pair(panel, list_genes, list_weights, n, target, np.uintp(stride))
+    _finish(sums, offsets, scale, shift, unit, out)
 
 
 @compiled
-def gather_block_plain(
-    panels: Any, rows: Any, weights: Any, offsets: Any, scale: Any, shift: Any, unit: Any, segment: Any, out: Any
-) -> None:
-    """The same as `gather_block` without its own machine code, for machines on which that does not compile."""
-    total, part = np.empty(WIDTH, np.float64), np.empty(WIDTH, np.float32)
-    n_cells = offsets.shape[0] - 1
-    for p in range(panels.shape[0]):
-        for cell in range(n_cells):
-            start, stop = offsets[cell], offsets[cell + 1]
-            if start == stop:
-                continue
-            total[:] = 0
-            for i in range(start, stop, segment):
+def gather_block_plain(panels, place, rows, weights, offsets, segment, scale, shift, unit, genes, both, sums, out):
+    """The same as `gather_block` without machine code of our own, for machines on which that does not compile."""
+    part = np.empty(WIDTH, np.float32)
+    sums[: out.shape[0]] = 0
+    for cell in range(out.shape[0]):
+        j, stop = offsets[cell], offsets[cell + 1]
+        while j < stop:
+            start, last = j, (rows[j] // segment + 1) * segment
+            while j < stop and rows[j] < last:
+                j += 1
+            for p in range(panels.shape[0]):
                 part[:] = 0
-                for j in range(i, min(i + segment, stop)):
+                for i in range(start, j):
+                    vector = panels[p, place[rows[i]]]
                     for d in range(WIDTH):
-                        part[d] += weights[j] * panels[p, np.uintp(rows[j]), d]
+                        part[d] += weights[i] * vector[d]
                 for d in range(WIDTH):
-                    total[d] += part[d]
-            _finish(total, scale[cell], shift, out[cell], p * WIDTH)
-    for cell in range(n_cells):
-        if offsets[cell] == offsets[cell + 1]:
-            out[cell, :] = 0
-        elif unit:
-            _unit_length(out[cell])
+                    sums[cell, p * WIDTH + d] += part[d]
+    _finish(sums, offsets, scale, shift, unit, out)

@@ -13,11 +13,12 @@ __all__ = ["compiled"]
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` when first called, release the interpreter lock while it runs, cache the machine code.
 
-    Only contraction (a multiply and an add in one instruction) is allowed: reordering would let two builds of one loop
-    give different bits.
+    Arithmetic stays that of IEEE 754, step by step: what LLVM may reorder or contract, it may treat differently in a
+    vector and in its remainder, and a value would depend on where it stands.
     """
+    options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
     except RuntimeError:
         # No folder can be written (a read-only installation without a home): compile anew in each process.
-        return njit(nogil=True, fastmath={"contract"}, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return njit(**options)(function)  # type: ignore[no-any-return]

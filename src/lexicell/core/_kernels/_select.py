@@ -1,9 +1,9 @@
 """Selection: of each cell the genes to sum over, and their log-normalised expression.
 
-For each row: check the values, sum them, find the value at the cut, break ties at the cut by the rank of the gene, and
-emit (row of the gene matrix, weight) in the order of the columns. Rows of small whole numbers are cut by a histogram
-of the raw counts, with one logarithm a distinct count; other rows are cut on the bits of the floats, which rise with
-the value. Which way a row goes depends on its values only, so that its bits do not depend on its neighbours.
+A row is read a few times, each time in a short loop that becomes vector code: check the values and add them up; write
+a key a gene, which rises with the value and is 0 for genes without text; find the value at the cut by counting keys
+above a bound (`count_from`), halving the range each time; break ties at the cut by the rank of the gene in the same
+way; emit the genes kept in the order of the columns; take the logarithms. No step depends on other rows.
 """
 
 # Types in compiled loops are numba's: what Python calls a change of type is none there.
@@ -11,180 +11,171 @@ the value. Which way a row goes depends on its values only, so that its bits do 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ._jit import compiled
+from ._log import expm1_sum, log1p_scaled
+from ._vector import count_from
 
 __all__ = ["BAD_LIBRARY", "BAD_LOG", "BAD_VALUE", "FINE", "LOG_LIMIT", "select_block"]
 
 FINE, BAD_VALUE, BAD_LOG, BAD_LIBRARY = 0, 1, 2, 3
 
-_SMALL = 2048  # whole numbers below this take the histogram
-_DIGITS = 10  # bits of the key a pass of the radix selection looks at
 TARGET = 1e4
 LOG_LIMIT = 32.0  # no logarithm of an expression value comes near
+_PAD = 16  # keys `count_from` may read behind the last
+_RARE = 8  # fewer than one in so many kept: a branch that is seldom taken beats none
 
 
 @compiled
-def _nth_largest(keys: Any, n_keys: Any, n: Any, bucket: Any, found: Any) -> Any:
-    """The n-th largest of `keys` (overwritten); found[0]: how many of its equals are among the n, found[1]: in all."""
-    low, high = keys[0], keys[0]
-    for i in range(n_keys):
-        low, high = min(low, keys[i]), max(high, keys[i])
-    while low < high:
-        shift = 0
-        while ((high - low) >> shift) >= (1 << _DIGITS):
-            shift += 1
-        top = (high - low) >> shift
-        for b in range(top + 1):
-            bucket[b] = 0
-        for i in range(n_keys):
-            bucket[(keys[i] - low) >> shift] += 1
-        b = top
-        while bucket[b] < n:
-            n -= bucket[b]
-            b -= 1
-        kept = 0
-        base = low
-        first = base + (b << shift)
-        low, high = first + (1 << shift), first - 1
-        for i in range(n_keys):
-            key = keys[i]
-            if (key - base) >> shift == b:
-                keys[kept] = key
-                kept += 1
-                low, high = min(low, key), max(high, key)
-        n_keys = kept
-    found[0], found[1] = n, n_keys
-    return low
-
-
-@compiled
-def _check_row(data: Any, bits: Any, start: Any, stop: Any, limit: Any) -> Any:
-    """(fine, whole, largest, total): all values usable? all whole and small? the largest; the sum where whole."""
-    largest = bits[start] * 0
-    odd = 0
-    total = 0
-    negative = 0
-    for j in range(start, stop):
-        value = data[j]
-        whole = np.int32(value)
-        odd += value != whole
+def _check(values, bits, limit):
+    """Is every value usable, is every one a whole number, and what do these sum to."""
+    largest, signs = bits[0], bits[0]
+    odd, total = 0, 0
+    for j in range(values.shape[0]):
+        whole = np.int32(values[j])
         total += np.int64(whole)
+        odd += values[j] != whole
         largest = max(largest, bits[j])
-        negative += bits[j] < 0
+        signs |= bits[j]
     fine = True
-    if negative or largest >= limit:
-        for j in range(start, stop):
+    if signs < 0 or largest >= limit:
+        for j in range(values.shape[0]):
             # A negative zero is a zero.
-            fine = fine and data[j] >= 0 and data[j] < np.inf
+            fine = fine and values[j] >= 0 and values[j] < np.inf
     return fine, odd == 0, total
 
 
 @compiled
-def _tie_cut(ranks: Any, n_ranks: Any, need: Any, bucket: Any, found: Any) -> Any:
-    """The rank below which `need` of the tied genes lie; ranks (negated, overwritten) are unique."""
-    return 1 - _nth_largest(ranks, n_ranks, need, bucket, found)
+def _whole_keys(values, indices, table, n_vectors, keys, genes):
+    """Keys of whole numbers are the numbers. Writes key and gene of the entries with text; returns how many."""
+    k = np.uintp(0)
+    for j in range(values.shape[0]):
+        # Without a branch; and as a loop LLVM leaves alone: gathers in vectors are slower.
+        gene = table[np.uint32(indices[j])]
+        genes[k] = gene
+        keys[k] = np.int32(values[j])
+        k += np.uintp(gene < n_vectors)
+    return np.int64(k)
 
 
 @compiled
-def _select_counts(data, indices, start, stop, columns, top_n, scale, want_all, hist, every, table, keys, bucket, found,
-                   rows, weights, k, sums):  # fmt: skip
-    """A row of small whole numbers. Returns how many genes were emitted; sums: kept l, l of all genes, covered x."""
-    largest = 0
-    for j in range(start, stop):
-        largest = max(largest, np.int32(data[j]))
-    for c in range(largest + 1):
-        hist[c] = 0
-        every[c] = 0
-    for j in range(start, stop):
-        c = np.uintp(data[j])
-        hist[c] += columns[np.uintp(indices[j]), 0] >= 0
-        every[c] += 1
-    n_covered, covered = 0, 0
-    for c in range(1, largest + 1):
-        n_covered += hist[c]
-        covered += hist[c] * c
-    threshold, need, cut = 1, hist[1] if largest else 0, np.int64(1) << 40
-    if 0 < top_n < n_covered:
-        threshold, need = largest, top_n
-        while hist[threshold] < need:
-            need -= hist[threshold]
-            threshold -= 1
-        if need < hist[threshold]:
-            tied = 0
-            for j in range(start, stop):
-                column = np.uintp(indices[j])
-                keys[tied] = -np.int64(columns[column, 1])
-                tied += (np.int32(data[j]) == threshold) & (columns[column, 0] >= 0)
-            cut = _tie_cut(keys, tied, need, bucket, found)
-    kept_sum, all_sum = 0.0, 0.0
-    for c in range(1, largest + 1):
-        if every[c] and (want_all or (c >= threshold and hist[c])):
-            value = np.log1p(c * scale)
-            table[c] = np.float32(value)
-            all_sum += every[c] * value
-            if c > threshold:
-                kept_sum += hist[c] * value
-            elif c == threshold:
-                kept_sum += need * value
-    for j in range(start, stop):
-        c = np.int32(data[j])
-        column = np.uintp(indices[j])
-        row = columns[column, 0]
-        rows[k] = row
-        weights[k] = table[np.uintp(c)]
-        k += (row >= 0) & ((c > threshold) | ((c == threshold) & (columns[column, 1] < cut)))
-    sums[0], sums[1], sums[2] = kept_sum, all_sum, np.float64(covered)
-    return k
+def _float_keys(values, bits, indices, table, n_vectors, keys, genes, numbers):
+    """Keys of other numbers are their bits. Writes key, gene and number; returns how many."""
+    k = np.uintp(0)
+    for j in range(values.shape[0]):
+        gene = table[np.uint32(indices[j])]
+        genes[k] = gene
+        keys[k] = bits[j]
+        numbers[k] = values[j]
+        k += np.uintp((gene < n_vectors) & (bits[j] > 0))
+    return np.int64(k)
 
 
 @compiled
-def _select_values(data, bits, indices, start, stop, columns, top_n, scale, logged, want_all, keys, places, work,
-                   bucket, found, rows, weights, k, sums):  # fmt: skip
-    """A row of any non-negative numbers; `logged`: they are l already."""
-    n_covered = 0
-    covered, kept_sum, all_sum = 0.0, 0.0, 0.0
-    for j in range(start, stop):
-        value = np.float64(data[j])
-        if want_all:
-            all_sum += value if logged else np.log1p(value * scale)
-        keys[n_covered] = np.int64(bits[j])
-        places[n_covered] = j
-        take = (columns[np.uintp(indices[j]), 0] >= 0) & (value > 0)
-        n_covered += take
-        if take:
-            covered += np.expm1(value) if logged else value
-    threshold, cut = np.int64(0), np.int64(1) << 40
-    if 0 < top_n < n_covered:
-        for i in range(n_covered):
-            work[i] = keys[i]
-        threshold = _nth_largest(work, n_covered, top_n, bucket, found)
-        need = found[0]
-        if need < found[1]:
-            tied = 0
-            for i in range(n_covered):
-                work[tied] = -np.int64(columns[np.uintp(indices[places[i]]), 1])
-                tied += keys[i] == threshold
-            cut = _tie_cut(work, tied, need, bucket, found)
-    for i in range(n_covered):
-        column = np.uintp(indices[places[i]])
-        if keys[i] > threshold or (keys[i] == threshold and columns[column, 1] < cut):
-            value = np.float64(data[places[i]])
-            expression = value if logged else np.log1p(value * scale)
-            kept_sum += expression
-            rows[k] = columns[column, 0]
-            weights[k] = np.float32(expression)
-            k += 1
-    sums[0], sums[1], sums[2] = kept_sum, all_sum, covered
-    return k
+def _sum_keys(keys, n):
+    total = 0
+    for j in range(n):
+        total += np.int64(keys[j])
+    return np.float64(total)
 
 
 @compiled
-def select_block(data, bits, indices, indptr, library, columns, top_n, logged, want_all, rows, weights, offsets, kept,
-                 everything, covered, totals):  # fmt: skip
+def _sum_numbers(numbers, n):
+    total = 0.0
+    for j in range(n):
+        total += numbers[j]
+    return total
+
+
+@compiled
+def _bound(address, n, high, wanted, n_low, kind, found):
+    """The largest bound at or above which `wanted` of n keys lie, or the next more where keys are equal.
+
+    Keys lie below `high`, and n_low > wanted of them are above 0. found[0]: how many are at or above the bound;
+    found[1]: how many are above it, where the first is not what was wanted. `kind` has the type of the keys.
+    """
+    low, at, above = np.int64(1), n_low, 0
+    high = np.int64(high)
+    while at != wanted and high - low > 1:
+        middle = low + ((high - low) >> 1)
+        count = count_from(address, n, middle, kind)
+        if count >= wanted:
+            low, at = middle, count
+        else:
+            high, above = middle, count
+    found[0], found[1] = at, above
+    return low
+
+
+@compiled
+def _drop_ties(keys, genes, n, bound, tied, need, ranks, order, places, found):
+    """Set to 0 the keys of all but the first `need` (by rank) of the `tied` genes whose key equals `bound`."""
+    n_vectors = np.int32(ranks.shape[0] - 1)
+    k = np.uintp(0)
+    if tied * _RARE < n:
+        for j in range(n):
+            if keys[j] == bound:
+                order[k] = n_vectors - ranks[np.uint32(genes[j])]
+                places[k] = j
+                k += np.uintp(1)
+    else:
+        for j in range(n):
+            order[k] = n_vectors - ranks[np.uint32(genes[j])]
+            places[k] = j
+            k += np.uintp(keys[j] == bound)
+    for i in range(tied, tied + _PAD):
+        order[i] = 0
+    last = _bound(np.uintp(order.ctypes.data), tied, n_vectors + 1, need, tied, order[0], found)
+    for i in range(tied):
+        keys[np.uint32(places[i])] *= order[i] >= last
+
+
+@compiled
+def _emit(numbers, keys, genes, n, bound, rare, rows, picked):
+    """Write gene and number of every key at or above the bound, in order; returns how many."""
+    k = np.uintp(0)
+    if rare:
+        for j in range(n):
+            if keys[j] >= bound:
+                rows[k] = genes[j]
+                picked[k] = numbers[j]
+                k += np.uintp(1)
+    else:
+        for j in range(n):
+            rows[k] = genes[j]
+            picked[k] = numbers[j]
+            k += np.uintp(keys[j] >= bound)
+    return np.int64(k)
+
+
+@compiled
+def _sum(values, n):
+    # Four chains: one alone would wait for each addition.
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        a += values[i]
+        b += values[i + 1]
+        c += values[i + 2]
+        d += values[i + 3]
+    for i in range(whole, n):
+        a += values[i]
+    return (a + b) + (c + d)
+
+
+@compiled
+def _positive(values, picked):
+    k = np.uintp(0)
+    for j in range(values.shape[0]):
+        picked[k] = values[j]
+        k += np.uintp(values[j] > 0)
+    return np.int64(k)
+
+
+@compiled
+def select_block(data, bits, indices, indptr, library, table, ranks, top_n, logged, want_all, boost, rows, weights,
+                 offsets, kept, everything, covered, totals):  # fmt: skip
     """Select for every row of a block.
 
     Parameters
@@ -193,14 +184,18 @@ def select_block(data, bits, indices, indptr, library, columns, top_n, logged, w
         CSR in canonical form: float32 or float64, the same memory as int32 or int64, int32, int64.
     library
         Library size of each row, or an empty array: the sum of the row.
-    columns
-        (n_columns, 2) int32: row of the gene matrix (-1: no text), rank of the gene among ties.
+    table
+        (n_columns,) int32: number of the gene vector of each column, rising; n_vectors where there is none.
+    ranks
+        (n_vectors + 1,) int32: rank of each gene among ties, n_vectors at the end.
     top_n
         0: all genes with text.
     logged, want_all
         Whether values are l already; whether the sum of l over all genes is needed.
+    boost
+        Power of two that l is written times.
     rows, weights, offsets
-        Written: gene rows, l, and where each cell's begin; room for all nonzeros and 16 more.
+        Written: gene vectors, l, and where each cell's begin; room for all nonzeros and 16 more.
     kept, everything, covered, totals
         Written, float64 a cell: sum of l kept, sum of l of all genes, counts with text, library size.
 
@@ -209,52 +204,90 @@ def select_block(data, bits, indices, indptr, library, columns, top_n, logged, w
     (status, row): FINE, or what is wrong with which row.
     """
     n_cells = indptr.shape[0] - 1
-    longest = 0
+    n_vectors = np.int32(ranks.shape[0] - 1)
+    longest = _PAD
     for cell in range(n_cells):
-        longest = max(longest, indptr[cell + 1] - indptr[cell])
-    hist, every = np.empty(_SMALL, np.int32), np.empty(_SMALL, np.int32)
-    table = np.zeros(_SMALL, np.float32)
-    keys, work = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
-    places = np.empty(longest + 1, np.int64)
-    bucket, found = np.empty(1 << _DIGITS, np.int32), np.empty(2, np.int64)
-    sums = np.zeros(3, np.float64)
+        longest = max(longest, indptr[cell + 1] - indptr[cell] + _PAD)
+    keys, genes = np.zeros(longest, bits.dtype), np.zeros(longest, np.int32)
+    order, places = np.zeros(longest, np.int32), np.empty(longest, np.int32)
+    numbers = np.empty(longest, np.float64)
+    picked, work, part = np.empty(longest, np.float64), np.empty(longest, np.float64), np.empty(longest, np.float64)
+    work_bits, part_bits = work.view(np.int64), part.view(np.int64)
+    found = np.empty(2, np.int64)
+    address = np.uintp(keys.ctypes.data)
     limit = np.array([np.inf]).astype(data.dtype).view(bits.dtype)[0]
     k = 0
     offsets[0] = 0
     for cell in range(n_cells):
         start, stop = indptr[cell], indptr[cell + 1]
+        n = stop - start
         kept[cell] = everything[cell] = covered[cell] = totals[cell] = 0.0
         offsets[cell + 1] = k
-        if start == stop:
+        if n == 0:
             continue
-        fine, whole, total = _check_row(data, bits, start, stop, limit)
+        values, value_bits, columns = data[start:stop], bits[start:stop], indices[start:stop]
+        fine, whole, total = _check(values, value_bits, limit)
         if not fine:
             return BAD_VALUE, cell
-        largest = 0.0
-        for j in range(start, stop):
-            largest = max(largest, np.float64(data[j]))
-        if logged and largest > LOG_LIMIT:
-            return BAD_LOG, cell
         size = np.float64(total)
-        if logged or not whole:
+        if logged:
+            for j in range(n):
+                picked[j] = values[j]
+                if picked[j] > LOG_LIMIT:
+                    return BAD_LOG, cell
+            size = expm1_sum(picked, n, work, work_bits)
+        elif not whole:
             size = 0.0
             # In the order of the columns: explicit zeros change nothing.
-            for j in range(start, stop):
-                size += np.expm1(np.float64(data[j])) if logged else np.float64(data[j])
+            for j in range(n):
+                size += np.float64(values[j])
         if library.shape[0]:
             if not library[cell] >= size * (1 - 1e-4) or library[cell] == np.inf:
                 return BAD_LIBRARY, cell
             size = library[cell]
         totals[cell] = size
-        if largest == 0.0:
+        if size == 0.0:
             continue
-        scale = TARGET / size
-        if whole and not logged and largest < _SMALL:
-            k = _select_counts(data, indices, start, stop, columns, top_n, scale, want_all, hist, every, table, keys,
-                               bucket, found, rows, weights, k, sums)  # fmt: skip
+        if want_all:
+            m = _positive(values, picked)
+            if not logged:
+                log1p_scaled(picked, m, TARGET / size, work, work_bits, part, part_bits)
+            everything[cell] = _sum(picked, m)
+        counts = whole and not logged
+        if counts:
+            m = _whole_keys(values, columns, table, n_vectors, keys, genes)
+            covered[cell] = _sum_keys(keys, m)
         else:
-            k = _select_values(data, bits, indices, start, stop, columns, top_n, scale, logged, want_all, keys, places,
-                               work, bucket, found, rows, weights, k, sums)  # fmt: skip
-        kept[cell], everything[cell], covered[cell] = sums[0], sums[1], sums[2]
+            m = _float_keys(values, value_bits, columns, table, n_vectors, keys, genes, numbers)
+            if logged:
+                picked[:m] = numbers[:m]
+                covered[cell] = expm1_sum(picked, m, work, work_bits)
+            else:
+                covered[cell] = _sum_numbers(numbers, m)
+        for j in range(m, m + _PAD):
+            keys[j] = 0
+        bound = np.int64(1)
+        n_kept = count_from(address, m, bound, keys[0])
+        if 0 < top_n < n_kept:
+            largest = keys[0]
+            for j in range(m):
+                largest = max(largest, keys[j])
+            bound = _bound(address, m, np.int64(largest) + 1, top_n, n_kept, keys[0], found)
+            if found[0] > top_n:
+                tied = found[0] - found[1]
+                _drop_ties(keys, genes, m, bound, tied, top_n - found[1], ranks, order, places, found)
+            n_kept = top_n
+        rare = n_kept * _RARE < m
+        # Once for either kind of number: two loops that read only what they need.
+        if counts:
+            m = _emit(keys, keys, genes, m, bound, rare, rows[k:], picked)
+        else:
+            m = _emit(numbers, keys, genes, m, bound, rare, rows[k:], picked)
+        if not logged:
+            log1p_scaled(picked, m, TARGET / size, work, work_bits, part, part_bits)
+        kept[cell] = _sum(picked, m)
+        for i in range(m):
+            weights[k + i] = np.float32(picked[i] * boost)
+        k += m
         offsets[cell + 1] = k
     return FINE, -1

@@ -1,0 +1,64 @@
+"""Two loops LLVM does not find by itself: counting keys above a bound, and the lowest bit of a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = ["count_from", "lowest_bit"]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def count_from(typingctx: Any, keys: Any, n: Any, bound: Any, kind: Any) -> Any:
+    """How many of n keys at an address are at least `bound`; they have the type of `kind`, int32 or int64.
+
+    Sixteen (or eight) are read at a time: those behind the last must be below the bound.
+    """
+    if kind not in (types.int32, types.int64):
+        return None
+    bits = kind.bitwidth
+    lanes = 512 // bits
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        keys, n, bound, _ = args
+        i64, element = ir.IntType(64), ir.IntType(bits)
+        if bits < 64:
+            bound = builder.trunc(bound, element)
+        vector, mask = ir.VectorType(element, lanes), ir.IntType(lanes)
+        undefined = ir.Constant(vector, ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+        one = builder.insert_element(undefined, bound, ir.IntType(32)(0))
+        bounds = builder.shuffle_vector(one, undefined, zeros)
+        before = builder.block
+        loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+        builder.cbranch(builder.icmp_signed(">", n, i64(0)), loop, after)
+        builder.position_at_end(loop)
+        j, count = builder.phi(i64), builder.phi(i64)
+        address = builder.add(keys, builder.mul(j, i64(bits // 8)))
+        these = builder.load(builder.inttoptr(address, vector.as_pointer()), align=bits // 8)
+        found = builder.ctpop(builder.bitcast(builder.icmp_signed(">=", these, bounds), mask))
+        more, following = builder.add(count, builder.zext(found, i64)), builder.add(j, i64(lanes))
+        for phi, new in ((j, following), (count, more)):
+            phi.add_incoming(i64(0), before)
+            phi.add_incoming(new, loop)
+        builder.cbranch(builder.icmp_signed("<", following, n), loop, after)
+        builder.position_at_end(after)
+        result = builder.phi(i64)
+        result.add_incoming(i64(0), before)
+        result.add_incoming(more, loop)
+        return result
+
+    return types.int64(types.uintp, types.int64, types.int64, kind), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lowest_bit(typingctx: Any, word: Any) -> Any:
+    """Number of the lowest bit set in a word that is not zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(1))
+
+    return types.uint64(types.uint64), codegen
