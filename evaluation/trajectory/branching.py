@@ -36,7 +36,9 @@ def simulate(base: anndata.AnnData, n_branches: int, fold: float, seed: int, n_c
     totals = np.asarray(counts.sum(axis=1), dtype=float).ravel()
     points = zscore_pca(log_cp10k(counts, totals), 10).scores
     near = NearestNeighbors(n_neighbors=min(30, len(points))).fit(points).kneighbors(return_distance=False)
-    shares = (counts.toarray() / totals[:, None])[near].mean(axis=1)
+    width = near.shape[1]
+    average = sp.csr_matrix((np.full(near.size, 1 / width), near.ravel(), np.arange(0, near.size + 1, width)))
+    shares = (average @ sp.diags(1 / totals) @ counts).toarray()
     shares = shares[rng.choice(len(shares), n_cells, replace=n_cells > len(shares))]
     depth = totals[rng.choice(len(totals), n_cells)]
     expressed = np.flatnonzero(shares.mean(axis=0) * np.median(totals) > 0.3)
