@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,30 @@ _ROWS = 16  # entries in a column of the legend
 _MANY = 3 * _ROWS  # above this names stand on the map
 
 
+@overload
+def embedding(
+    adata: AnnData,
+    *,
+    basis: str | None = None,
+    color: str | None = None,
+    layer: str | None = None,
+    legend: str = "auto",
+    size: float | None = None,
+    cmap: str = "viridis",
+    ax: Axes | None = None,
+) -> Axes: ...
+@overload
+def embedding(
+    adata: AnnData,
+    *,
+    basis: str | None = None,
+    color: Sequence[str],
+    layer: str | None = None,
+    legend: str = "auto",
+    size: float | None = None,
+    cmap: str = "viridis",
+    ax: None = None,
+) -> Figure: ...
 def embedding(
     adata: AnnData,
     *,
