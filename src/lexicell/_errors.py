@@ -61,9 +61,9 @@ def check_choice(value: str, options: Iterable[str], what: str) -> str:
 def check_key(value: str, options: Iterable[object], what: str) -> str:
     """Return `value` if it is one of the keys that exist; otherwise raise a `MissingKeyError` that lists them."""
     # Since anndata 0.13, layers list X itself under the key None.
-    options = [str(option) for option in options if option is not None]
-    if value in options:
+    names = [str(option) for option in options if option is not None]
+    if value in names:
         return value
-    near = difflib.get_close_matches(str(value), options, n=1)
+    near = difflib.get_close_matches(str(value), names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise MissingKeyError(f"no {what} '{value}'; there is {choices(options)}.{hint}")
+    raise MissingKeyError(f"no {what} '{value}'; there is {choices(names)}.{hint}")

@@ -22,7 +22,7 @@ class GeneTexts:
     table
         Indexed by the input names, all of them, in their order. String columns: ``gene_id`` (NCBI GeneID), ``symbol``,
         ``name`` (full name), ``gene_type``, ``matched_by`` (``symbol``, ``previous``, ``synonym``, ``ensembl``,
-        ``entrez``, ``case``; empty where nothing matched), ``note`` (why a name did not match, or what to know about the
+        ``entrez``, ``case``; empty where nothing matched), ``note`` (why a name did not match, or what to know of the
         match), ``text_source`` (empty where the gene has no text), ``text_gene_id`` (the gene whose facts the text
         states: the human orthologue's where a mouse gene's own are thin).
     texts
