@@ -116,7 +116,12 @@ class GeneEmbedding:
         frame.index = index
         keep = matrix.any(axis=1)
         if not keep.all():
-            names, matrix, words, frame = names[keep], np.ascontiguousarray(matrix[keep]), words[keep], frame.loc[keep]
+            names, matrix, words, frame = (
+                names[keep],
+                np.ascontiguousarray(matrix[keep]),
+                words[keep],
+                frame.iloc[np.flatnonzero(keep)],
+            )
         matrix.setflags(write=False)
         return cls(names, matrix, words, frame, dict(provenance or {}), frame if coverage is None else coverage)
 
