@@ -129,3 +129,15 @@ def test_moderated_t_shrinks_towards_the_prior(rng):
     scale = np.sqrt(1 / 4 + 1 / 4)
     expected = np.sqrt((found.prior_df * found.prior_variance + 6 * plain) / (found.prior_df + 6)) * scale
     assert found.se == pytest.approx(expected)
+
+
+def test_features_that_move_together_do_not_trust_the_prior_too_much():
+    """Three shared factors behind 32 features: the level holds, and the prior stays at the residual df."""
+    rng = np.random.default_rng(34)
+    rates = []
+    for _ in range(300):
+        y = rng.normal(size=(8, 3)) @ rng.normal(size=(3, 32)) + 0.3 * rng.normal(size=(8, 32))
+        found = moderated_t(y, Design.of(X), shared_noise=True)
+        assert found.prior_df <= 6
+        rates.append((found.p <= 0.05).mean())
+    assert np.mean(rates) < 0.075

@@ -83,7 +83,7 @@ def variance_prior(variances: Floats, df: float) -> tuple[float, float]:
     return d0, float(np.exp(e.mean() + digamma(d0 / 2) - np.log(d0 / 2)))
 
 
-def moderated_t(Y: Floats, design: Design) -> ModeratedT:
+def moderated_t(Y: Floats, design: Design, *, shared_noise: bool = False) -> ModeratedT:
     r"""Moderated t of every column of `Y` at donor level.
 
     .. math::
@@ -96,6 +96,9 @@ def moderated_t(Y: Floats, design: Design) -> ModeratedT:
         ``(n_donors, n_features)`` donor means; in a paired design the differences.
     design
         What is compared. Two arms share one variance here: with few donors the prior needs equal degrees of freedom.
+    shared_noise
+        Whether the features move together from donor to donor, as concepts do. Their variances then look more alike
+        than they are, and the prior would be trusted too much: its degrees of freedom are held at the residual ones.
 
     References
     ----------
@@ -111,6 +114,7 @@ def moderated_t(Y: Floats, design: Design) -> ModeratedT:
     scale = _unscaled(design)
     variance = (se / scale) ** 2
     prior_df, prior_variance = variance_prior(variance, df)
+    prior_df = min(prior_df, df) if shared_noise else prior_df
     if np.isinf(prior_df):
         pooled = np.full_like(variance, prior_variance)
     elif prior_df > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._classify import classify_vulnerability, predict_vulnerability
 from ._cluster import cluster
+from ._match_depth import match_depth
 from ._movement import movement
 from ._progression import progression
 from ._trajectory import trajectory
@@ -13,6 +14,7 @@ from ._vulnerability import vulnerability
 __all__ = [
     "classify_vulnerability",
     "cluster",
+    "match_depth",
     "movement",
     "predict_vulnerability",
     "progression",

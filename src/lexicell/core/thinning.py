@@ -1,0 +1,63 @@
+"""Counts brought to equal depth by keeping each molecule with a probability."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._errors import InputError
+
+__all__ = ["keep_shares", "thin"]
+
+Floats = NDArray[np.float64]
+
+
+def keep_shares(totals: Floats, types: NDArray[np.int64], donors: NDArray[np.int64]) -> Floats:
+    r"""Share of its counts that each cell keeps, so that all donors have the same mean depth in each type.
+
+    .. math:: k_{sd} = \min_{d'} \bar n_{sd'} / \bar n_{sd}
+
+    Parameters
+    ----------
+    totals
+        ``(n_cells,)`` counts of each cell.
+    types, donors
+        ``(n_cells,)`` codes from 0; a cell with a negative code keeps everything.
+    """
+    share = np.ones(len(totals))
+    for t in np.unique(types[types >= 0]):
+        rows = np.flatnonzero((types == t) & (donors >= 0))
+        names, place = np.unique(donors[rows], return_inverse=True)
+        mean = np.bincount(place, weights=totals[rows], minlength=len(names)) / np.bincount(place)
+        if mean.min() > 0:
+            share[rows] = (mean.min() / mean)[place]
+    return share
+
+
+def thin(counts: sp.csr_matrix, share: Floats, rng: int | np.random.Generator = 0) -> sp.csr_matrix:
+    """Binomial thinning: what sequencing each cell less deeply would have given.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, whole numbers; not changed.
+    share
+        ``(n_cells,)`` probability that a molecule is kept.
+    rng
+        Seed or generator.
+
+    Raises
+    ------
+    InputError
+        If values are not counts.
+    """
+    matrix = sp.csr_matrix(counts)
+    values = np.asarray(matrix.data)
+    if len(values) and ((values < 0).any() or (values != np.rint(values)).any()):
+        raise InputError("thinning needs counts; name the layer that holds them with layer=")
+    per_value = np.repeat(np.asarray(share, dtype=np.float64), np.diff(matrix.indptr))
+    kept = np.random.default_rng(rng).binomial(values.astype(np.int64), np.clip(per_value, 0, 1))
+    out = sp.csr_matrix((kept.astype(np.float32), matrix.indices.copy(), matrix.indptr.copy()), shape=matrix.shape)
+    out.eliminate_zeros()
+    return out
