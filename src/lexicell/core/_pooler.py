@@ -199,10 +199,11 @@ class Pooler:
         room = self._room(len(rows.data) + SPARE, n + 1)
         offsets = np.empty(n + 1, dtype=np.int64)
         kept, everything, covered, totals = np.empty((4, n), dtype=np.float64)
+        boost = BOOST if self._z_scored else 1.0
         status, bad = kernel.select_block(
-            rows.data, rows.bits, rows.indices, rows.indptr, library, self._table, self._ranks, self.top_n, self.logged,
-            self.divide_by == "all", BOOST if self._z_scored else 1.0, room.rows, room.weights, offsets, kept, everything,
-            covered, totals,
+            rows.data, rows.bits, rows.indices, rows.indptr, library, self._table, self._ranks, self.top_n,
+            self.logged, self.divide_by == "all", boost, room.rows, room.weights, offsets, kept, everything, covered,
+            totals,
         )  # fmt: skip
         if status != kernel.FINE:
             raise _complaint(status, rows, int(bad), first_row, library)

@@ -31,7 +31,7 @@ __all__ = ["PAIR", "SPARE", "WIDTH", "gather_block", "gather_block_plain", "merg
 PAIR = 2
 SPARE = 16  # entries behind the last that may be read
 _LANES = 16
-_AHEAD = 4  # entries ahead whose gene vector is asked for
+_AHEAD = 8  # entries ahead whose gene vector is asked for
 _SEGMENT = 2048  # genes; 1 MB of vectors at the full width
 _FEW = 256  # genes a cell that are summed in one go
 

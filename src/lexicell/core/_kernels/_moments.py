@@ -46,7 +46,7 @@ def add_moments(rows: Any, weights: Any, sums: Any) -> None:
 
 @compiled
 def score(rows: Any, weights: Any, scores: Any) -> None:
-    """Turn l (`weights` over `BOOST`) into z minus the z of a zero, in place; `scores` are those of `Moments.scores`."""
+    """Turn l (`weights` over `BOOST`) into z minus the z of a zero, in place; `scores` as from `Moments.scores`."""
     for i in range(rows.shape[0]):
         gene = np.uintp(rows[i])
         raised = np.float64(weights[i]) * (1.0 / BOOST) * scores[gene, 0] - scores[gene, 1]
