@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ._errors import InputError
 
-__all__ = ["Dense", "Rows", "Sparse", "block_rows", "open_rows"]
+__all__ = ["CsrRows", "Dense", "Rows", "Sparse", "block_rows", "open_rows"]
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,35 @@ class _MemoryDense:
         return Dense(self._values[start:stop])
 
 
-class _Csr:
-    """CSR whose three arrays are numpy arrays or stand on disk; only the row pointers are held in memory."""
+class CsrRows:
+    """CSR whose three arrays are numpy arrays or stand on disk; from there only what is asked for is read.
+
+    Parameters
+    ----------
+    data, indices, indptr
+        The three arrays, or datasets of h5py or zarr.
+    shape
+        Cells x genes.
+    in_memory
+        Whether reading costs nothing.
+    """
 
     def __init__(self, data: Any, indices: Any, indptr: Any, shape: tuple[int, int], *, in_memory: bool) -> None:
-        self._data, self._indices = data, indices
-        # The first step from int32 to int64: a matrix may hold more than 2^31 values.
-        self._indptr = np.asarray(indptr[:], dtype=np.int64)
+        self._data, self._indices, self._indptr = data, indices, indptr
         self.shape = (int(shape[0]), int(shape[1]))
         self.in_memory = in_memory
 
     @property
-    def indptr(self) -> NDArray[np.int64]:
-        return self._indptr
+    def n_stored(self) -> int:
+        """Number of stored values."""
+        return int(self._indptr[-1:][0]) if self.shape[0] else 0
 
     def read(self, start: int, stop: int) -> Sparse:
-        first, last = int(self._indptr[start]), int(self._indptr[stop])
-        data, indices = np.asarray(self._data[first:last]), np.asarray(self._indices[first:last])
-        return Sparse(data, indices, self._indptr[start : stop + 1] - first)
+        """Rows `start` to `stop`."""
+        # int64 whatever it is stored as: a matrix may hold more than 2^31 values.
+        indptr = np.asarray(self._indptr[start : stop + 1], dtype=np.int64)
+        first, last = int(indptr[0]), int(indptr[-1])
+        return Sparse(np.asarray(self._data[first:last]), np.asarray(self._indices[first:last]), indptr - first)
 
 
 class _Sliced:
@@ -105,7 +116,7 @@ def _block(part: Any) -> Sparse | Dense:
 def _from_scipy(matrix: Any) -> Rows:
     # For CSC and the rest this makes one copy, in CSR; CSR is used as it stands.
     rows = matrix.tocsr()
-    return _Csr(rows.data, rows.indices, rows.indptr, rows.shape, in_memory=True)
+    return CsrRows(rows.data, rows.indices, rows.indptr, rows.shape, in_memory=True)
 
 
 def open_rows(X: Any) -> Rows:
@@ -140,7 +151,7 @@ def open_rows(X: Any) -> Rows:
     if hasattr(X, "group") and hasattr(X, "to_memory"):
         if getattr(X, "format", "") == "csr":
             group = X.group
-            return _Csr(group["data"], group["indices"], group["indptr"], X.shape, in_memory=False)
+            return CsrRows(group["data"], group["indices"], group["indptr"], X.shape, in_memory=False)
         return _from_scipy(X.to_memory())
     if hasattr(X, "__getitem__"):
         return _Sliced(X)
@@ -155,8 +166,8 @@ def block_rows(rows: Rows, chunk_size: int | None, *, default: int = 1024) -> It
     n = rows.shape[0]
     if chunk_size is None:
         width = rows.shape[1]
-        if isinstance(rows, _Csr):
-            width = int(rows.indptr[-1] - rows.indptr[0]) // max(n, 1)
+        if isinstance(rows, CsrRows):
+            width = rows.n_stored // max(n, 1)
         chunk_size = max(1, min(default, _VALUES_PER_BLOCK // max(width, 1)))
     for start in range(0, n, chunk_size):
         yield start, min(n, start + chunk_size)

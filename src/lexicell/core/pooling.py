@@ -24,7 +24,7 @@ from ._pooler import BadValueError, Pooler, expressed
 from ._zscores import Moments, MomentSums
 from .space import GeneSpace
 
-__all__ = ["PRESETS", "BadValueError", "Moments", "PooledCells", "Preset", "embed_cells", "pool"]
+__all__ = ["PRESETS", "BadValueError", "Moments", "PooledCells", "Preset", "embed_cells", "make_pooler", "pool"]
 
 Float = NDArray[np.float64]
 
@@ -179,19 +179,17 @@ def pool(
     chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
     cells = X if hasattr(X, "read") and hasattr(X, "in_memory") else open_rows(X)
     matrix, places, used = _check_vectors(cells, vectors, columns, rows)
-    order_in_ties = _check_ranks(ranks, len(places))
     library = _check_library(library_size, cells.shape[0], logged=logged)
     ranges = list(block_rows(cells, _at_least_one(chunk_size, "chunk_size")))
-    pooler = Pooler(
+    pooler = make_pooler(
         cells.shape[1],
         places,
-        ranks=order_in_ties,
-        seen=expressed(cells.read(0, min(128, cells.shape[0])), places),
-        top_n=_check_top_n(chosen.top_n if top_n == "preset" else top_n),
+        preset=preset,
+        top_n=top_n,
+        l2=l2,
         logged=logged,
-        divide_by=chosen.divide_by,
-        z_scored=chosen.z_scored,
-        l2=chosen.l2 if l2 is None else l2,
+        ranks=ranks,
+        seen=expressed(cells.read(0, min(128, cells.shape[0])), places),
     )
     run = _Run(cells, ranges, library, _jobs(n_jobs))
     space = moments = None
@@ -207,6 +205,32 @@ def pool(
     pooler.set_vectors(matrix, used, moments)
     embedding, coverage, n_genes = run.embed(pooler, matrix.shape[1])
     return PooledCells(embedding, coverage, n_genes, moments, space)
+
+
+def make_pooler(
+    n_columns: int,
+    columns: NDArray[np.int64],
+    *,
+    preset: str,
+    top_n: int | str | None,
+    l2: bool | None,
+    logged: bool,
+    ranks: ArrayLike | None,
+    seen: NDArray[np.int64],
+) -> Pooler:
+    """A `Pooler` for a preset; arguments as in `pool` and `Pooler`."""
+    chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
+    return Pooler(
+        n_columns,
+        columns,
+        ranks=_check_ranks(ranks, len(columns)),
+        seen=seen,
+        top_n=_check_top_n(chosen.top_n if top_n == "preset" else top_n),
+        logged=logged,
+        divide_by=chosen.divide_by,
+        z_scored=chosen.z_scored,
+        l2=chosen.l2 if l2 is None else l2,
+    )
 
 
 class _Run:

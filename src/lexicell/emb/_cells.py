@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from .. import __version__, _keys
-from .._errors import InputError, check_choice, check_key, choices
-from .._slots import Slot, find_slot
+from .. import _keys
+from .._errors import InputError, check_choice, check_key
+from .._slots import find_slot
 from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
 from ..core.pooling import PRESETS, BadValueError, PooledCells, pool
+from ._shared import (
+    OWN,
+    Joined,
+    check_key_added,
+    describe,
+    join,
+    make_entry,
+    named,
+    text_sources,
+    warn_empty,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 __all__ = ["cells"]
-
-_PRESET = "preset"
 
 
 def cells(
@@ -31,7 +36,7 @@ def cells(
     genes: GeneEmbedding,
     *,
     preset: str = "paper",
-    top_n: int | str | None = _PRESET,
+    top_n: int | str | None = OWN,
     layer: str | None = None,
     use_raw: bool = False,
     normalization: str = "auto",
@@ -149,12 +154,12 @@ def cells(
     [1.0, 0.5]
     """
     check_choice(preset, PRESETS, "preset")
-    _check_key_added(key_added)
+    check_key_added(key_added)
     _check_target(adata, copy=copy)
     if not isinstance(genes, GeneEmbedding):
         raise InputError(f"genes must be a GeneEmbedding, from lexicell.emb.genes; got {type(genes).__name__}")
     slot = find_slot(adata, layer=layer, use_raw=use_raw, normalization=normalization)
-    joined = _join(slot, genes)
+    joined = join(slot, genes)
     sizes = _library_sizes(adata, library_size)
     try:
         pooled = pool(
@@ -173,59 +178,18 @@ def cells(
             n_jobs=n_jobs,
         )
     except BadValueError as error:
-        raise _named(error, adata, slot, library_size) from None
-    _warn_empty(pooled, adata.n_obs)
-    chosen = PRESETS[preset]
-    kept = chosen.top_n if top_n == _PRESET else top_n
-    params: dict[str, Any] = {
-        "preset": preset,
-        "top_n": "all" if kept is None else int(kept),
-        "l2": chosen.l2 if l2 is None else bool(l2),
-        "slot": slot.name,
-        "normalization": slot.kind,
-        "normalization_evidence": slot.evidence,
-        "library_size": library_size or "",
-        "n_genes": slot.rows.shape[1],
-        "n_genes_with_text": len(joined.columns),
-    }
+        raise named(error, adata, slot, library_size) from None
+    warn_empty(int((pooled.n_genes == 0).sum()), adata.n_obs)
+    params = describe(slot, joined, preset=preset, top_n=top_n, l2=l2, library_size=library_size)
     target = adata.copy() if copy else _writable(adata)
-    _write(target, pooled, genes, joined, slot, params, key_added, store_genes=store_genes)
+    _write(target, pooled, genes, joined, params, key_added, store_genes=store_genes)
     return target if copy else None
-
-
-@dataclass(frozen=True)
-class _Joined:
-    """Genes of the matrix that have text, in the order of the matrix."""
-
-    rows: NDArray[np.int64]  # of the GeneEmbedding
-    columns: NDArray[np.int64]  # of the matrix
-
-
-def _check_key_added(key: str) -> None:
-    if not isinstance(key, str) or not key or "/" in key:
-        raise InputError(f"key_added must be a name without '/', got {key!r}")
 
 
 def _check_target(adata: AnnData, *, copy: bool) -> None:
     if adata.isbacked and (copy or adata.is_view):
         what = "copy=True" if copy else "a view"
         raise InputError(f"adata stands on disk, and {what} would need it in memory: call adata.to_memory() first")
-
-
-def _join(slot: Slot, genes: GeneEmbedding) -> _Joined:
-    names = slot.genes
-    if not names.is_unique:
-        twice = names[names.duplicated()].unique()
-        call = "adata.var_names_make_unique()" if slot.name != "raw" else "unique names before adata.raw is set"
-        raise InputError(f"{len(twice)} gene names stand more than once: {choices(twice, limit=5)}; use {call} first")
-    rows = genes.rows(names)
-    columns = np.flatnonzero(rows >= 0)
-    if not len(columns):
-        raise InputError(
-            f"no gene of the data has a vector: the data has {choices(names[:5])}, the gene embedding has "
-            f"{choices(genes.ids[:5])}; make it for this data with lexicell.emb.genes(adata)"
-        )
-    return _Joined(rows[columns], columns)
 
 
 def _library_sizes(adata: AnnData, column: str | None) -> NDArray[np.float64] | None:
@@ -236,28 +200,6 @@ def _library_sizes(adata: AnnData, column: str | None) -> NDArray[np.float64] | 
         return adata.obs[column].to_numpy(dtype=np.float64)  # type: ignore[no-any-return]
     except (TypeError, ValueError):
         raise InputError(f"obs['{column}'] holds no numbers; library_size= needs totals over all genes") from None
-
-
-def _named(error: BadValueError, adata: AnnData, slot: Slot, library_size: str | None) -> InputError:
-    """The same complaint with the names of the cell and the gene, and what to do about it."""
-    cell = f"cell '{adata.obs_names[error.row]}'"
-    if error.column < 0:
-        return InputError(
-            f"{cell}: {error.reason}; obs['{library_size}'] must hold each cell's total over all genes, those "
-            "left out of the matrix included"
-        )
-    place = f"{slot.label}, {cell}, gene '{slot.genes[error.column]}'"
-    return InputError(f"{place}: {error.reason}.{slot.advice(adata)}")
-
-
-def _warn_empty(pooled: PooledCells, n_cells: int) -> None:
-    empty = int((pooled.n_genes == 0).sum())
-    if empty:
-        warnings.warn(
-            f"{empty} of {n_cells} cells express no gene that has text; their embedding is a row of zeros",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def _writable(adata: AnnData) -> AnnData:
@@ -271,56 +213,17 @@ def _write(
     adata: AnnData,
     pooled: PooledCells,
     genes: GeneEmbedding,
-    joined: _Joined,
-    slot: Slot,
+    joined: Joined,
     params: dict[str, Any],
     key: str,
     *,
     store_genes: bool,
 ) -> None:
     name = _keys.prefix(key)
-    used = genes.ids[joined.rows]
-    entry: dict[str, Any] = {
-        "genes": np.asarray(used, dtype=object),
-        "gene_embedding": genes.hash,
-        "params": params,
-        "provenance": {**_plain(genes.provenance), "lexicell": __version__},
-    }
-    if pooled.moments is not None and pooled.space is not None:
-        entry["mean"], entry["sd"] = pooled.moments.mean, pooled.moments.sd
-        entry["space"] = pooled.space.to_dict()
-    if store_genes:
-        entry["gene_vectors"] = {
-            "ids": np.asarray(genes.ids, dtype=object),
-            "vectors": np.array(genes.vectors),
-            "texts": np.asarray(genes.texts, dtype=object),
-        }
+    entry = make_entry(genes, joined, params, moments=pooled.moments, space=pooled.space, store_genes=store_genes)
     adata.obsm[key] = pooled.embedding
     adata.obs[_keys.coverage(name)] = pooled.coverage
-    adata.var[_keys.gene_source(name)] = _sources(adata.var_names, genes, used)
+    adata.var[_keys.gene_source(name)] = text_sources(adata.var_names, genes, joined)
     everything = dict(adata.uns.get(_keys.UNS, {}))
     everything[key] = entry
     adata.uns[_keys.UNS] = everything
-
-
-def _sources(names: pd.Index[Any], genes: GeneEmbedding, used: NDArray[Any]) -> NDArray[Any]:
-    if "text_source" in genes.table:
-        source = genes.table["text_source"].astype(str)
-    else:
-        source = pd.Series(str(genes.provenance.get("source", "given")), index=genes.table.index)
-    return source[used].reindex(names).fillna("").to_numpy(dtype=object)
-
-
-def _plain(value: Any) -> Any:
-    """What h5ad and zarr can hold: dicts with plain keys, lists as arrays, nothing for None."""
-    if isinstance(value, Mapping):
-        return {str(k).replace("/", "-"): _plain(v) for k, v in value.items() if v is not None}
-    if isinstance(value, (list, tuple)):
-        return (
-            np.asarray([str(v) for v in value], dtype=object)
-            if value and isinstance(value[0], str)
-            else np.asarray(value)
-        )
-    if isinstance(value, (str, bool, int, float, np.generic, np.ndarray, pd.DataFrame)):
-        return value
-    return str(value)
