@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from lexicell._errors import InputError
-from lexicell.core.concepts import cell_scores, concept_sets, contrast_scores, expression_bins
+from lexicell.core.concepts import cell_scores, cell_zscores, concept_sets, contrast_scores, expression_bins
 from lexicell.core.expression import column_stats, zscore_block, zscore_sparse
 
 
@@ -123,3 +123,33 @@ def test_a_flat_contrast_scores_zero(rng):
 def test_bad_input_is_refused(queries, n_genes, message, rng):
     with pytest.raises(InputError, match=message):
         concept_sets(rng.normal(size=(30, 5)), queries, n_genes=n_genes)
+
+
+def test_dense_sets_hold_every_gene_with_its_sign(rng):
+    E = rng.normal(size=(40, 6))
+    sets = concept_sets(E, E[:2], n_genes=None).toarray()
+    mu = E.mean(axis=0)
+    cosines = np.array([[_cos(e - mu, E[q] - mu) for e in E] for q in range(2)])
+    np.testing.assert_allclose(sets, cosines / np.abs(cosines).sum(axis=1, keepdims=True), rtol=1e-9)
+    assert (sets < 0).any()
+
+
+def test_cell_z_equals_the_contrast_z_of_that_cell(rng):
+    values = sp.random(30, 400, density=0.3, random_state=2, format="csr")
+    sets = concept_sets(rng.normal(size=(400, 6)), rng.normal(size=(5, 6)), n_genes=20)
+    stats = column_stats(values)
+    z = zscore_block(values, *stats)
+    got = cell_zscores(*zscore_sparse(values, *stats), sets, stats[0])
+    np.testing.assert_allclose(got, [contrast_scores(row, sets, stats[0]).z[0] for row in z], atol=1e-4)
+
+
+def test_cell_z_does_not_depend_on_the_block(rng, monkeypatch):
+    from lexicell.core import concepts
+
+    values = sp.random(50, 100, density=0.4, random_state=3, format="csr")
+    sets = concept_sets(rng.normal(size=(100, 6)), rng.normal(size=(4, 6)), n_genes=10)
+    stats = column_stats(values)
+    args = (*zscore_sparse(values, *stats), sets, stats[0])
+    whole = cell_zscores(*args)
+    monkeypatch.setattr(concepts, "_ROWS", 7)
+    np.testing.assert_allclose(cell_zscores(*args), whole, atol=1e-6)

@@ -14,14 +14,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError
 
-__all__ = ["N_GENES", "ConceptScores", "cell_scores", "concept_sets", "contrast_scores", "expression_bins"]
+__all__ = [
+    "N_GENES",
+    "ConceptScores",
+    "cell_scores",
+    "cell_zscores",
+    "concept_sets",
+    "contrast_scores",
+    "expression_bins",
+]
 
 N_GENES = 50
 """Genes that stand for a concept."""
 
+_ROWS = 8192  # cells at a time
+
 
 def concept_sets(
-    vectors: ArrayLike, queries: ArrayLike, *, n_genes: int = N_GENES, mean: ArrayLike | None = None
+    vectors: ArrayLike, queries: ArrayLike, *, n_genes: int | None = N_GENES, mean: ArrayLike | None = None
 ) -> sp.csr_matrix:
     r"""Genes nearest each query, weighted by cosine.
 
@@ -36,7 +46,8 @@ def concept_sets(
     queries
         Query vectors of the same embedder, shape ``(n_queries, d)``.
     n_genes
-        Genes a concept. Where the data holds fewer than twice as many, half of its genes.
+        Genes a concept. Where the data holds fewer than twice as many, half of its genes. None: all genes, those
+        with a negative cosine too, divided by the sum of sizes: a dense score, which can point the wrong way.
     mean
         The point :math:`\mu`; default: the mean of `vectors`.
 
@@ -55,10 +66,12 @@ def concept_sets(
             f"queries of {asked.shape[1]} dimensions do not fit gene vectors of shape {genes.shape}; "
             "embed the queries with the embedder that made the gene vectors"
         )
-    if n_genes < 1:
+    if n_genes is not None and n_genes < 1:
         raise InputError(f"n_genes must be at least 1, got {n_genes}")
     center = genes.mean(axis=0) if mean is None else np.asarray(mean, dtype=np.float64)
     cosine = _unit(asked - center) @ _unit(genes - center).T
+    if n_genes is None:
+        return sp.csr_matrix(cosine / np.maximum(np.abs(cosine).sum(axis=1, keepdims=True), 1e-300))
     keep = max(1, min(n_genes, genes.shape[0] // 2))
     rows, columns, weights = [], [], []
     for q, line in enumerate(cosine):
@@ -84,7 +97,45 @@ def cell_scores(deviations: sp.csr_matrix, baseline: NDArray[np.float64], sets: 
     -------
     Shape ``(n_cells, n_concepts)``, float64.
     """
-    return np.asarray((deviations @ sets.T).todense() + np.asarray(sets @ baseline)[None, :])
+    # Most genes belong to no set; leaving them out first makes the product small.
+    used = np.unique(sets.indices)
+    weights = sp.csr_matrix(sets[:, used]).T.toarray()
+    return np.asarray(sp.csr_matrix(deviations[:, used]) @ weights + np.asarray(sets @ baseline)[None, :])
+
+
+def cell_zscores(
+    deviations: sp.csr_matrix, baseline: NDArray[np.float64], sets: sp.csr_matrix, expression: ArrayLike
+) -> NDArray[np.float32]:
+    """Each cell's score of each concept against random gene sets with the same weights and expression.
+
+    Mean and variance of the random sets are those of the cell's own z-scores over the genes of each expression bin, as
+    in :func:`contrast_scores`. So a deep cell, whose z-scores are high throughout, does not score high on everything. A
+    scale, not a test: random sets lack the correlation that real sets have.
+
+    Parameters
+    ----------
+    deviations, baseline, sets
+        As in :func:`cell_scores`.
+    expression
+        Mean expression of each gene, shape ``(n_genes,)``.
+
+    Returns
+    -------
+    Shape ``(n_cells, n_concepts)``, float32.
+    """
+    bins = expression_bins(expression)
+    member = np.eye(bins.max() + 1)[bins] / np.bincount(bins)
+    in_bin = np.asarray(sets @ (member > 0))
+    squared = np.asarray(sets.power(2) @ (member > 0))
+    out = np.empty((deviations.shape[0], sets.shape[0]), dtype=np.float32)
+    for start in range(0, len(out), _ROWS):
+        rows = sp.csr_matrix(deviations[start : start + _ROWS])
+        mean = rows @ member + baseline @ member
+        square = (rows.power(2) + 2 * rows.multiply(baseline)) @ member + baseline**2 @ member
+        spread = np.maximum(square - mean**2, 0.0) @ squared.T
+        off = cell_scores(rows, baseline, sets) - mean @ in_bin.T
+        out[start : start + _ROWS] = np.divide(off, np.sqrt(spread), out=np.zeros_like(off), where=spread > 0)
+    return out
 
 
 def expression_bins(expression: ArrayLike, n_bins: int = 10) -> NDArray[np.int64]:
