@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._classify import classify_vulnerability, predict_vulnerability
 from ._cluster import cluster
+from ._concepts import concepts
 from ._match_depth import match_depth
 from ._movement import movement
 from ._progression import progression
@@ -14,6 +15,7 @@ from ._vulnerability import vulnerability
 __all__ = [
     "classify_vulnerability",
     "cluster",
+    "concepts",
     "match_depth",
     "movement",
     "predict_vulnerability",

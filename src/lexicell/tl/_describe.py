@@ -17,7 +17,7 @@ from ..core.concepts import concept_sets, contrast_scores
 from ..core.expression import group_profiles
 from ._words import Phrases, ZScores
 
-__all__ = ["MIN_SHARE", "against_rest", "markers", "words"]
+__all__ = ["MIN_SHARE", "against_rest", "leading", "markers", "stack", "words"]
 
 MIN_SHARE = 0.1
 """Genes expressed in a smaller share of a group's cells are not ranked for it."""
@@ -53,7 +53,7 @@ def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_gen
                 }
             )
         )
-    return _stack(blocks)
+    return stack(blocks)
 
 
 def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> NDArray[np.float64]:
@@ -103,20 +103,22 @@ def words(
                     "concept": phrases.names[best],
                     "z": got.z[k, best],
                     "score": got.score[k, best],
-                    "genes": [_leading(sets[q], changes[k], z.ids, n_genes) for q in best],
+                    "genes": [leading(sets[q], changes[k], z.ids, n_genes) for q in best],
                 }
             )
         )
-    return _stack(blocks)
+    return stack(blocks)
 
 
-def _leading(row: Any, change: NDArray[np.float64], ids: NDArray[Any], n: int) -> str:
+def leading(row: Any, change: NDArray[np.float64], ids: NDArray[Any], n: int = 5) -> str:
+    """Genes of a phrase that go up most, in words."""
     parts = row.data * change[row.indices]
     order = np.argsort(-parts, kind="stable")[:n]
     return ", ".join(str(ids[row.indices[i]]) for i in order if parts[i] > 0)
 
 
-def _stack(blocks: list[pd.DataFrame]) -> pd.DataFrame:
+def stack(blocks: list[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables one under the other, with plain strings and names of rows that an h5ad takes."""
     frame = pd.concat(blocks, ignore_index=True)
     for column in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[column]):

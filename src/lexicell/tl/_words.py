@@ -19,7 +19,16 @@ from ..core.expression import column_stats, zscore_sparse
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["Phrases", "ZScores", "embed_queries", "gene_vectors", "shipped_lexicon", "text_entry", "zscores"]
+__all__ = [
+    "Phrases",
+    "ZScores",
+    "embed_queries",
+    "gene_vectors",
+    "phrases_of",
+    "shipped_lexicon",
+    "text_entry",
+    "zscores",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +151,43 @@ def shipped_lexicon(genes: GeneEmbedding) -> Phrases | None:
     return Phrases(table["concept"].to_numpy(dtype=object), vectors, "shipped lexicon")
 
 
+def phrases_of(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
+    """Vectors of phrases: those that the shipped lexicon knows need no model, the others are embedded.
+
+    The lexicon's vectors are of its own descriptions of the concept, which say more than its name.
+
+    Raises
+    ------
+    InputError
+        As :func:`embed_queries`.
+    """
+    from ..sources import lexicon
+
+    words = _distinct(queries)
+    shipped = shipped_lexicon(genes)
+    known = lexicon.rows(words) if shipped is not None else np.full(len(words), -1)
+    vectors = np.empty((len(words), genes.dim), dtype=np.float32)
+    own = [w for w, row in zip(words, known, strict=True) if row < 0]
+    if shipped is not None:
+        vectors[known >= 0] = shipped.vectors[known[known >= 0]]
+    source = "shipped lexicon"
+    if own:
+        made = embed_queries(own, genes)
+        vectors[known < 0] = made.vectors
+        source = made.source if len(own) == len(words) else f"shipped lexicon and {made.source}"
+    return Phrases(np.asarray(words, dtype=object), vectors, source)
+
+
+def _distinct(queries: Sequence[str]) -> list[str]:
+    words = [str(q).strip() for q in ([queries] if isinstance(queries, str) else queries)]
+    if not words or not all(words):
+        raise InputError("a query is empty; give phrases such as 'axonal transport'")
+    twice = sorted({w for w in words if words.count(w) > 1})
+    if twice:
+        raise InputError(f"queries stand more than once: {', '.join(twice)}")
+    return words
+
+
 def embed_queries(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
     """Embed the user's own phrases with the embedder that made the gene vectors.
 
@@ -150,12 +196,7 @@ def embed_queries(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
     InputError
         If a query is empty or stands twice, or the gene vectors do not say which embedder made them.
     """
-    words = [str(q).strip() for q in queries]
-    if not words or not all(words):
-        raise InputError("a query is empty; give phrases such as 'axonal transport'")
-    twice = sorted({w for w in words if words.count(w) > 1})
-    if twice:
-        raise InputError(f"queries stand more than once: {', '.join(twice)}")
+    words = _distinct(queries)
     name = embedder_of(genes)
     if not name:
         raise InputError(

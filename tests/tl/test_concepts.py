@@ -1,0 +1,213 @@
+"""Phrases find the cells and groups that express them; tests are at donor level."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lexicell import tl
+from lexicell._errors import InputError, MissingKeyError
+from lexicell.core.concepts import concept_sets
+
+KINDS = ("alpha", "beta", "gamma")
+
+
+@pytest.fixture
+def asked(kinds_adata, planted_genes, phrases):
+    """Options of a call with the test phrases."""
+    return {"queries": list(phrases.names), "query_vectors": phrases.vectors, "genes": planted_genes}
+
+
+def _table(adata):
+    return adata.uns["lexicell"]["X_text"]["concepts"]["table"]
+
+
+def test_cells_of_a_kind_score_highest_on_their_phrase(kinds_adata, asked):
+    tl.concepts(kinds_adata, **asked)
+    scores = kinds_adata.obsm["text_concepts"]
+    assert list(scores.columns) == asked["queries"]
+    for kind in KINDS:
+        inside = (kinds_adata.obs["kind"] == kind).to_numpy()
+        auc = stats.mannwhitneyu(scores.loc[inside, kind], scores.loc[~inside, kind]).statistic / (
+            inside.sum() * (~inside).sum()
+        )
+        assert auc > 0.99
+
+
+def test_scores_equal_a_dense_computation(kinds_adata, asked, planted_genes, phrases):
+    tl.concepts(kinds_adata, **asked, n_genes=15)
+    counts = kinds_adata.X.toarray().astype(float)
+    log = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+    z = np.clip((log - log.mean(axis=0)) / log.std(axis=0), -10, 10)
+    W = concept_sets(planted_genes.vectors, phrases.vectors, n_genes=15).toarray()
+    bins = np.searchsorted(np.quantile(log.mean(axis=0), np.linspace(0, 1, 11)[1:-1]), log.mean(axis=0), side="right")
+    cell, q = 17, 4
+    mean = np.array([z[cell, bins == b].mean() for b in bins])
+    var = np.array([z[cell, bins == b].var() for b in bins])
+    expected = (W[q] @ (z[cell] - mean)) / np.sqrt(W[q] ** 2 @ var)
+    assert kinds_adata.obsm["text_concepts"].iloc[cell, q] == pytest.approx(expected, rel=1e-3)
+
+
+def test_shuffled_texts_know_nothing(kinds_adata, asked, planted_genes):
+    from lexicell.core.controls import shuffled
+
+    tl.concepts(kinds_adata, **asked | {"genes": shuffled(planted_genes, seed=3)}, groupby="kind")
+    assert _table(kinds_adata)["z"].abs().max() < 4.5
+
+
+def test_groups_are_ranked_by_their_phrase_and_name_its_genes(kinds_adata, asked):
+    tl.concepts(kinds_adata, **asked, groupby="kind")
+    table = _table(kinds_adata)
+    assert len(table) == 3 * 12
+    for k, kind in enumerate(KINDS):
+        best = table[table["group"] == kind].sort_values("z").iloc[-1]
+        assert best["concept"] == kind
+        assert best["z"] > 6
+        assert set(best["genes"].split(", ")) <= {f"g{i}" for i in range(20 * k, 20 * k + 20)}
+    assert "p" not in table
+
+
+def _with_donors(adata, rng, n=6):
+    adata.obs["donor"] = pd.Categorical([f"d{i}" for i in rng.integers(0, n, adata.n_obs)])
+
+
+def test_donors_make_a_test(kinds_adata, asked, rng):
+    _with_donors(kinds_adata, rng)
+    tl.concepts(kinds_adata, **asked, groupby="kind", donor="donor", min_cells=3)
+    table = _table(kinds_adata)
+    own = table[table["group"] == table["concept"]]
+    assert (own["q"] < 0.01).all()
+    assert (own["donors"] == 6).all()
+
+
+def test_donor_differences_are_plain_means(kinds_adata, asked, rng, planted_genes, phrases):
+    """The t has the sign and, before moderation, the numerator of the mean difference over donors."""
+    from lexicell.core.moderated import moderated_t
+    from lexicell.core.shift import Design
+
+    _with_donors(kinds_adata, rng)
+    tl.concepts(kinds_adata, **asked, groupby="kind", donor="donor", min_cells=3)
+    counts = kinds_adata.X.toarray().astype(float)
+    log = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+    z = np.clip((log - log.mean(axis=0)) / log.std(axis=0), -10, 10)
+    S = z @ concept_sets(planted_genes.vectors, phrases.vectors).toarray().T
+    inside = (kinds_adata.obs["kind"] == "beta").to_numpy()
+    rows = []
+    for d in sorted(kinds_adata.obs["donor"].unique()):
+        here = (kinds_adata.obs["donor"] == d).to_numpy()
+        rows.append(S[here & inside].mean(axis=0) - S[here & ~inside].mean(axis=0))
+    expected = moderated_t(np.array(rows), Design.of(np.ones(len(rows)), is_paired=True), shared_noise=True)
+    got = _table(kinds_adata).query("group == 'beta'")
+    np.testing.assert_allclose(got["t"], expected.t, rtol=1e-4)
+
+
+def test_without_an_effect_few_p_values_are_small(kinds_adata, asked, rng):
+    hits = []
+    for _ in range(12):
+        _with_donors(kinds_adata, rng)
+        kinds_adata.obs["group"] = pd.Categorical(rng.choice(["a", "b"], kinds_adata.n_obs))
+        tl.concepts(kinds_adata, **asked, groupby="group", donor="donor", min_cells=3)
+        hits.append(_table(kinds_adata).query("group == 'a'")["p"] < 0.05)
+    assert np.mean(hits) < 0.12
+
+
+def test_too_few_donors_give_no_p(kinds_adata, asked):
+    kinds_adata.obs["donor"] = np.where(np.arange(kinds_adata.n_obs) % 2, "d1", "d2")
+    tl.concepts(kinds_adata, **asked, groupby="kind", donor="donor")
+    assert _table(kinds_adata)["p"].isna().all()
+    assert (_table(kinds_adata)["donors"] == 2).all()
+
+
+def test_cells_without_a_group_take_no_part(kinds_adata, asked):
+    kinds_adata.obs.loc[kinds_adata.obs_names[:30], "kind"] = np.nan
+    part = kinds_adata[30:].copy()
+    tl.concepts(kinds_adata, **asked, groupby="kind")
+    assert set(_table(kinds_adata)["group"]) == set(KINDS)
+    tl.concepts(part, **asked, groupby="kind")
+    # The z-scores of genes are over all cells in one and over fewer in the other; the order of phrases hardly moves.
+    assert stats.spearmanr(_table(kinds_adata)["z"], _table(part)["z"]).statistic > 0.95
+
+
+def test_dense_scores_are_offered(kinds_adata, asked):
+    tl.concepts(kinds_adata, **asked, dense=True)
+    sets = kinds_adata.uns["lexicell"]["X_text"]["concepts"]["sets"]
+    assert (sets["n_genes"] == 240).all()
+
+
+def test_the_shipped_lexicon_needs_no_model(kinds_adata, planted_genes, lexicon):
+    tl.concepts(kinds_adata, genes=planted_genes)
+    assert list(kinds_adata.obsm["text_concepts"].columns) == list(lexicon.names)
+
+
+def test_known_phrases_take_the_lexicons_vectors_and_others_are_embedded(monkeypatch, kinds_adata, rng):
+    from lexicell import GeneEmbedding, embedders
+    from lexicell.sources import lexicon as shipped
+
+    table, vectors = shipped.load()
+    name, revision = shipped.manifest()["space"].partition("/")[0].split("@")
+    genes = GeneEmbedding.from_vectors(
+        kinds_adata.var_names,
+        rng.normal(size=(240, vectors.shape[1])),
+        provenance={"embedder": name, "revision": revision},
+    )
+    asked = []
+
+    def fake(texts, embedder, **_):
+        asked.extend(texts)
+        return np.ones((len(texts), vectors.shape[1]), dtype=np.float32)
+
+    monkeypatch.setattr(embedders, "embed", fake)
+    from lexicell.tl import _words
+
+    got = _words.phrases_of([table["concept"][3].upper(), "my own phrase"], genes)
+    assert asked == ["my own phrase"]
+    np.testing.assert_array_equal(got.vectors[0], vectors[3])
+    np.testing.assert_array_equal(got.vectors[1], 1.0)
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_results_survive_a_file_even_with_a_slash(kinds_adata, asked, tmp_path, suffix):
+    asked["queries"][0] = "ATP/ADP ratio"
+    tl.concepts(kinds_adata, **asked, groupby="kind")
+    getattr(kinds_adata, f"write_{suffix}")(tmp_path / f"a.{suffix}")
+    again = getattr(anndata, f"read_{suffix}")(tmp_path / f"a.{suffix}")
+    assert again.obsm["text_concepts"].columns[0] == "ATP∕ADP ratio"
+    np.testing.assert_array_equal(again.obsm["text_concepts"].to_numpy(), kinds_adata.obsm["text_concepts"].to_numpy())
+    assert "ATP/ADP ratio" in set(_table(again)["concept"])
+
+
+def test_only_the_named_keys_are_written(kinds_adata, asked):
+    before = kinds_adata.copy()
+    new = tl.concepts(kinds_adata, **asked, copy=True)
+    assert list(kinds_adata.obsm) == list(before.obsm)
+    assert set(new.obsm) - set(before.obsm) == {"text_concepts"}
+    assert list(new.obs) == list(before.obs)
+    assert set(new.uns["lexicell"]) == {"X_text"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"queries": []}, InputError, "0 distinct queries"),
+        ({"queries": ["a", ""], "query_vectors": None}, InputError, "a query is empty"),
+        ({"queries": ["a", "a"], "query_vectors": None}, InputError, "stand more than once: a"),
+        ({"queries": ["a"]}, InputError, "12 query vectors do not fit 1 distinct"),
+        ({"queries": None}, InputError, "query_vectors= needs queries="),
+        ({"queries": None, "query_vectors": None}, InputError, "no vectors of embedder 'test'"),
+        ({"queries": ["a"], "query_vectors": np.ones(5)}, InputError, "queries of 5 dimensions do not fit"),
+        ({"groupby": "knd"}, MissingKeyError, "no column in obs 'knd'"),
+        ({"donor": "kind"}, InputError, "donor= needs groupby="),
+        ({"groupby": "one"}, InputError, "'one' holds 1 groups; at least two"),
+        ({"n_genes": 0}, InputError, "n_genes must be at least 1"),
+    ],
+    ids=["none", "empty", "twice", "count", "names", "no-lexicon", "dims", "column", "donor", "one-group", "n-genes"],
+)
+def test_bad_input_is_refused_and_nothing_written(kinds_adata, asked, change, error, message):
+    kinds_adata.obs["one"] = "same"
+    before = list(kinds_adata.obsm)
+    with pytest.raises(error, match=message):
+        tl.concepts(kinds_adata, **asked | change)
+    assert list(kinds_adata.obsm) == before
