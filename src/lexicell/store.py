@@ -349,9 +349,12 @@ class Store:
         return db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
+        # One snapshot: another process may be making the file at this very moment.
+        db.execute("BEGIN")
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        db.execute("COMMIT")
         if tables and application != _APPLICATION_ID:
             raise InputError(
                 f"{self.path} is a database of another program, not a store of lexicell; name another file"

@@ -259,7 +259,7 @@ def test_a_store_the_user_names_must_work(tmp_path):
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 import numpy as np
 from lexicell.embedders import embed
 from lexicell.store import Store
@@ -273,6 +273,7 @@ class Paid:
         time.sleep(0.002)
         return np.array([[len(t), sum(t.encode()), 1, 1] for t in texts], dtype=np.float32)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have been told to ignore it
 print("start", flush=True)
 try:
     embed([f"text {i}" for i in range(400)], Paid(), store=Store(sys.argv[1]))

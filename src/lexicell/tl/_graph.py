@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["graph_of", "kmeans", "leiden", "resolution_for", "umap_of"]
 
+_SCANPY_EXACT = 4000  # up to here scanpy searches exactly by itself
+_EXACT = 20_000
 _TRIES = 25  # Leiden runs in search of a number of clusters
 
 
@@ -25,8 +27,33 @@ def graph_of(matrix: NDArray[Any], n_neighbors: int, metric: str, seed: int) -> 
     import scanpy as sc
 
     graph = anndata.AnnData(sp.csr_matrix((len(matrix), 1), dtype=np.float32), obsm={"rep": matrix})
-    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", metric=metric, random_state=seed)
+    search = _search(len(matrix), n_neighbors, metric, seed)
+    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", metric=metric, random_state=seed, transformer=search)
     return graph
+
+
+def _search(n_cells: int, n_neighbors: int, metric: str, seed: int) -> Any:
+    """How neighbours are found: exactly up to `_EXACT` cells, by nearest-neighbour descent above."""
+    if n_cells <= _SCANPY_EXACT:
+        return None
+    if n_cells <= _EXACT:
+        return "sklearn"
+    from pynndescent import PyNNDescentTransformer
+
+    # scanpy 1.11 and 1.12 ask the result for getnnz, which sparse arrays, as scipy now returns them, do not have.
+    class Descent(PyNNDescentTransformer):
+        def fit_transform(self, X: Any, y: Any = None) -> Any:
+            return sp.csr_matrix(super().fit_transform(X, y))
+
+    # Numbers of trees and rounds as in umap-learn, which scanpy follows as well; one thread, for the same bits.
+    return Descent(
+        n_neighbors=n_neighbors,
+        metric=metric,
+        random_state=seed,
+        n_jobs=1,
+        n_trees=min(64, 5 + round(n_cells**0.5 / 20.0)),
+        n_iters=max(5, round(np.log2(n_cells))),
+    )
 
 
 def leiden(graph: AnnData | None) -> Callable[[float, int], NDArray[np.int64]]:
