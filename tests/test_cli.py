@@ -299,3 +299,14 @@ def test_the_demo_finds_what_it_planted(tmp_path: Path, lexicell: Callable[..., 
     page = (tmp_path / "demo" / "planted" / "report.html").read_text()
     assert "planted" in page
     assert (tmp_path / "demo" / "report.html").stat().st_size > 100_000
+
+
+def test_cells_as_sentences_have_to_be_agreed_to_where_they_leave_the_machine(
+    cells: Path, tmp_path: Path, lexicell: Callable[..., tuple[int, str]]
+) -> None:
+    before = set(tmp_path.rglob("*"))
+    options = ["--preset", "genept-s", "--embedder", "openai:text-embedding-3-small"]
+    code, said = lexicell("embed", cells, *options, "-o", tmp_path / "out.h5ad")
+    assert_one_line(code, said, "yes", tmp_path, before)
+    code, said = lexicell("run", cells, "--preset", "genept-s", "-o", tmp_path / "out")
+    assert_one_line(code, said, "emb.sentences", tmp_path, before)

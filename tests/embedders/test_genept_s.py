@@ -172,3 +172,21 @@ def test_an_interrupted_run_goes_on() -> None:
     embed_cell_sentences(adata, second)
     assert set(first.seen) & set(second.seen) == set()
     assert set(first.seen) | set(second.seen) == set(cell_sentences(adata))
+
+
+class _Letters:
+    name, revision, dim, leaves_machine = "letters", "1", 3, False
+
+    def embed(self, texts):
+        return np.array([[len(t), t.count("TARDBP") + 1, 1] for t in texts], dtype=np.float32)
+
+
+def test_sentences_are_written_into_the_object_and_nothing_else_changes():
+    names = pd.Index(["SOD1", "TARDBP", "FUS"])
+    adata = anndata.AnnData(np.array([[3.0, 5, 0], [1, 0, 0]], dtype=np.float32), var=pd.DataFrame(index=names))
+    assert lx.emb.sentences(adata, _Letters(), key_added="X_said", copy=True).obsm["X_said"].shape == (2, 3)
+    assert not adata.obsm
+    lx.emb.sentences(adata, _Letters(), key_added="X_said")
+    assert adata.obsm["X_said"][:, 1].tolist() == [2.0, 1.0]
+    assert adata.uns["lexicell"]["X_said"]["params"]["preset"] == "genept-s"
+    assert adata.uns["lexicell"]["X_said"]["provenance"]["embedder"] == "letters"

@@ -165,6 +165,7 @@ def coverage(
 @click.option("--l2/--no-l2", default=None, help="Scale each cell to unit length; default: the preset's own.")
 @click.option("--key-added", default="X_text", show_default=True, help="Where in obsm the embedding goes.")
 @click.option("--n-jobs", type=int, help="Threads; default: all cores.")
+@click.option("--yes", is_flag=True, help="genept-s: do not ask before many sentences are embedded or sent.")
 def embed(
     cells: Path,
     output: Path,
@@ -173,6 +174,7 @@ def embed(
     source: str,
     embedder: str | None,
     id_column: str | None,
+    yes: bool,
     **options: Any,
 ) -> None:
     """Embed each cell.
@@ -184,6 +186,13 @@ def embed(
 
     check_writable(output)
     adata = read(cells)
+    if options["preset"] == "genept-s":
+        kept = {name: options[name] for name in ("layer", "use_raw", "normalization", "key_added")}
+        top = {} if options["top_n"] == "preset" else {"top_n": options["top_n"] or adata.n_vars}
+        emb.sentences(adata, embedder or "local", yes=yes, **top, **kept)
+        write_cells(adata, output)
+        say(f"{output}: {adata.n_obs:,} cells as sentences in obsm['{options['key_added']}']")
+        return
     found = genes_of(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
     emb.cells(adata, found, **options)
     write_cells(adata, output)

@@ -153,6 +153,11 @@ def cells(
     >>> adata.obs["text_coverage"].tolist()
     [1.0, 0.5]
     """
+    if preset == "genept-s":
+        raise InputError(
+            "the preset 'genept-s' embeds a sentence a cell, not a text a gene: "
+            "call lexicell.emb.sentences(adata, embedder), or 'lexicell embed --preset genept-s'"
+        )
     check_choice(preset, PRESETS, "preset")
     check_key_added(key_added)
     _check_target(adata, copy=copy)

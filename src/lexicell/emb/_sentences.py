@@ -8,18 +8,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .. import embedders
 from .._errors import InputError, check_key, choices
+from .._keys import UNS, X_TEXT
 from .._slots import find_slot
 from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
 from ..embedders import Embedder
-from ..embedders.sentences import MAX_CELLS, PREFIX, embed_sentences, sentences
+from ..embedders.sentences import MAX_CELLS, PREFIX, embed_sentences
+from ..embedders.sentences import sentences as write_sentences
 from ..store import Store
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["cell_sentences", "embed_cell_sentences"]
+__all__ = ["cell_sentences", "embed_cell_sentences", "sentences"]
 
 
 def cell_sentences(
@@ -87,7 +90,7 @@ def cell_sentences(
     slot = find_slot(adata, layer=layer, use_raw=use_raw, normalization=normalization)
     names = pd.Index([str(name) for name in slot.genes])
     words = _words(adata, names, genes, symbols, raw=slot.name == "raw")
-    return sentences(slot.rows, words, tie_ranks(names), top_n=top_n, prefix=prefix, chunk_size=chunk_size)
+    return write_sentences(slot.rows, words, tie_ranks(names), top_n=top_n, prefix=prefix, chunk_size=chunk_size)
 
 
 def embed_cell_sentences(
@@ -121,6 +124,88 @@ def embed_cell_sentences(
         adata, top_n=top_n, genes=genes, symbols=symbols, layer=layer, use_raw=use_raw, normalization=normalization
     )
     return embed_sentences(texts, embedder, yes=yes, max_cells=max_cells, store=store, show_progress=show_progress)
+
+
+def sentences(
+    adata: AnnData,
+    embedder: str | Embedder = "local",
+    *,
+    top_n: int = 1000,
+    symbols: str | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    normalization: str = "auto",
+    yes: bool = False,
+    max_cells: int = MAX_CELLS,
+    key_added: str = X_TEXT,
+    store: Store | None = None,
+    show_progress: bool | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Embed each cell as one sentence of its most expressed genes: the preset ``genept-s``.
+
+    The sentence is "A cell with genes ranked by expression: " and the symbols of the `top_n` genes, the highest first.
+    One text a cell, against one text a gene for :func:`lexicell.emb.cells`: slow, and costly with a paid embedder. The
+    order of a cell's genes reaches the embedder's provider, which no other function does; so it has to be agreed to.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes.
+    embedder
+        Name or embedder, as in :func:`lexicell.emb.genes`. The default reads only the first 256 tokens, some 100 genes.
+    top_n
+        Genes in a sentence; those without expression are left out.
+    symbols
+        Column of ``var`` with gene symbols; None: ``var_names``.
+    layer, use_raw, normalization
+        Where expression stands, as in :func:`lexicell.emb.cells`.
+    yes
+        Go on where more than `max_cells` sentences are to be embedded, or where they leave this machine.
+    max_cells
+        Sentences embedded without asking.
+    key_added
+        Key of the result in ``obsm``.
+    store, show_progress
+        As in :func:`lexicell.emb.genes`. Finished batches are kept, so that an interrupted run goes on.
+    copy
+        Return a new object instead of writing into `adata`.
+
+    Returns
+    -------
+    None, or the new object. Writes ``obsm[key_added]``, ``(n_cells, dim)`` float32, zeros for cells without expression,
+    and ``uns["lexicell"][key_added]`` with ``params`` and ``provenance``.
+
+    Raises
+    ------
+    InputError
+        If it has to be agreed to, with what it would cost; or if names are no symbols.
+
+    References
+    ----------
+    Chen and Zou, GenePT, bioRxiv 2023.10.16.562533.
+    """
+    chosen = embedders.get(embedder) if isinstance(embedder, str) else embedder
+    vectors = embed_cell_sentences(
+        adata,
+        chosen,
+        top_n=top_n,
+        symbols=symbols,
+        layer=layer,
+        use_raw=use_raw,
+        normalization=normalization,
+        yes=yes,
+        max_cells=max_cells,
+        store=store,
+        show_progress=show_progress,
+    )
+    target = adata.copy() if copy else adata
+    target.obsm[key_added] = vectors
+    target.uns.setdefault(UNS, {})[key_added] = {
+        "params": {"preset": "genept-s", "top_n": int(top_n), "layer": layer or "", "use_raw": bool(use_raw)},
+        "provenance": {"embedder": chosen.name, "revision": chosen.revision, "dim": int(vectors.shape[1])},
+    }
+    return target if copy else None
 
 
 def _words(
