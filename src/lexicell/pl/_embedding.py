@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, check_choice, choices
@@ -152,7 +153,10 @@ def _values(adata: AnnData, name: str, layer: str | None) -> pd.Series:
     if name in adata.obs:
         return pd.Series(adata.obs[name])
     if name in adata.var_names:
-        return pd.Series(adata.obs_vector(name, layer=layer), index=adata.obs_names, name=name)
+        # Not adata.obs_vector, which anndata 0.13 deprecates.
+        stored = (adata.X if layer is None else adata.layers[layer])[:, adata.var_names.get_loc(name)]
+        column = stored.toarray() if sp.issparse(stored) else np.asarray(stored)
+        return pd.Series(column.ravel(), index=adata.obs_names, name=name)
     columns = [str(c) for c in adata.obs.columns]
     raise MissingKeyError(f"'{name}' is neither a column of obs nor a gene; obs has {choices(columns)}")
 
