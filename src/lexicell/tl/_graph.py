@@ -40,20 +40,30 @@ def _search(n_cells: int, n_neighbors: int, metric: str, seed: int) -> Any:
         return "sklearn"
     from pynndescent import PyNNDescentTransformer
 
-    # scanpy 1.11 and 1.12 ask the result for getnnz, which sparse arrays, as scipy now returns them, do not have.
-    class Descent(PyNNDescentTransformer):
-        def fit_transform(self, X: Any, y: Any = None) -> Any:
-            return sp.csr_matrix(super().fit_transform(X, y))
-
     # Numbers of trees and rounds as in umap-learn, which scanpy follows as well; one thread, for the same bits.
-    return Descent(
-        n_neighbors=n_neighbors,
-        metric=metric,
-        random_state=seed,
-        n_jobs=1,
-        n_trees=min(64, 5 + round(n_cells**0.5 / 20.0)),
-        n_iters=max(5, round(np.log2(n_cells))),
+    return _Descent(
+        PyNNDescentTransformer(
+            n_neighbors=n_neighbors,
+            metric=metric,
+            random_state=seed,
+            n_jobs=1,
+            n_trees=min(64, 5 + round(n_cells**0.5 / 20.0)),
+            n_iters=max(5, round(np.log2(n_cells))),
+        )
     )
+
+
+class _Descent:
+    """Gives scanpy a sparse matrix: 1.11 and 1.12 ask for getnnz, which sparse arrays, as they come, do not have."""
+
+    def __init__(self, search: Any) -> None:
+        self._search = search
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return dict(self._search.get_params(deep))
+
+    def fit_transform(self, X: Any) -> sp.csr_matrix:
+        return sp.csr_matrix(self._search.fit_transform(X))
 
 
 def leiden(graph: AnnData | None) -> Callable[[float, int], NDArray[np.int64]]:
