@@ -75,6 +75,37 @@ def test_dask(rng):
         )
 
 
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_a_block_of_dask_is_computed_once_however_many_reads_fall_into_it(rng, form):
+    da = pytest.importorskip("dask.array", reason="dask is an extra")
+    X = counts(rng)
+    computed = []
+
+    def block(part):
+        computed.append(len(part))
+        return part if form == "dense" else sp.csr_matrix(part)
+
+    meta = np.empty((0, 0), "f4") if form == "dense" else sp.csr_matrix((0, 0), dtype="f4")
+    rows = open_rows(da.from_array(X.toarray(), chunks=(13, 12)).map_blocks(block, dtype="f4", meta=meta))
+    computed.clear()
+    for start in range(0, 30, 4):
+        stop = min(30, start + 4)
+        np.testing.assert_array_equal(dense(rows.read(start, stop), 12), X[start:stop].toarray())
+    assert computed == [13, 13, 4]
+
+
+def test_a_dask_array_of_unknown_length_is_refused(rng):
+    da = pytest.importorskip("dask.array", reason="dask is an extra")
+    X = da.from_array(counts(rng).toarray(), chunks=(13, 12))
+    with pytest.raises(InputError, match="compute_chunk_sizes"):
+        open_rows(X[X.sum(axis=1) > 3])
+
+
+def test_rows_are_given_back(rng):
+    rows = open_rows(counts(rng))
+    assert open_rows(rows) is rows
+
+
 def test_memory_is_not_copied(rng):
     X = counts(rng)
     block = open_rows(X).read(3, 9)

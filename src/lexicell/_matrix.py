@@ -101,9 +101,37 @@ class _Sliced:
         return _block(self._source[start:stop])
 
 
-class _Dask(_Sliced):
+class _Dask:
+    """A dask array, computed one of its own blocks at a time; the last is kept, since many reads fall into one."""
+
+    in_memory = False
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        if any(size != size for size in source.chunks[0]):  # NaN: dask does not know
+            raise InputError("the dask array does not know how many rows its blocks have: call compute_chunk_sizes()")
+        self._bounds = np.concatenate([[0], np.cumsum(source.chunks[0])]).astype(np.int64)
+        self._kept: tuple[int, Any] = (-1, None)
+        self.shape = (int(source.shape[0]), int(source.shape[1]))
+
     def read(self, start: int, stop: int) -> Sparse | Dense:
-        return _block(self._source[start:stop].compute())
+        first = int(np.searchsorted(self._bounds, start, side="right")) - 1
+        last = max(first + 1, int(np.searchsorted(self._bounds, stop, side="left")))
+        parts = []
+        for i in range(first, last):
+            begin, end = int(self._bounds[i]), int(self._bounds[i + 1])
+            parts.append(self._computed(i, begin, end)[max(start - begin, 0) : min(stop, end) - begin])
+        if len(parts) == 1:
+            return _block(parts[0])
+        return _block(sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts))
+
+    def _computed(self, i: int, begin: int, end: int) -> Any:
+        number, value = self._kept
+        if number != i:
+            value = self._source[begin:end].compute()
+            value = value.tocsr() if sp.issparse(value) else np.asarray(value)
+            self._kept = (i, value)
+        return value
 
 
 def _block(part: Any) -> Sparse | Dense:
@@ -126,8 +154,8 @@ def open_rows(X: Any) -> Rows:
     ----------
     X
         Array, numpy matrix, any scipy sparse matrix or array, a backed sparse matrix of anndata (h5ad or zarr), an
-        h5py or zarr dataset, or a dask array of dense or sparse blocks. CSC in memory is converted once; CSC on disk
-        is read whole and converted, since its rows cannot be read alone.
+        h5py or zarr dataset, a dask array of dense or sparse blocks, or `Rows`, which are given back. CSC in memory is
+        converted once; CSC on disk is read whole and converted, since its rows cannot be read alone.
 
     Raises
     ------
@@ -140,6 +168,8 @@ def open_rows(X: Any) -> Rows:
     kind = np.dtype(getattr(X, "dtype", np.float32)).kind
     if kind not in "biuf":
         raise InputError(f"the matrix holds values of type {X.dtype}; real numbers are needed")
+    if hasattr(X, "read") and hasattr(X, "in_memory"):
+        return X  # type: ignore[no-any-return]
     if isinstance(X, np.ma.MaskedArray):
         raise InputError("the matrix is a masked array; fill it first, for example with X.filled(0)")
     if isinstance(X, np.ndarray):

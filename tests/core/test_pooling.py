@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -414,3 +415,9 @@ def test_ties_follow_the_hash_of_the_id():
     for n in range(1, 5):
         kept = np.flatnonzero(embed_cells(np.ones((1, 5)), np.eye(5), np.arange(5), top_n=n, ranks=tie_ranks(ids))[0])
         assert sorted(kept) == sorted(by_hash[:n])
+
+
+def test_a_complaint_survives_the_way_between_processes():
+    error = BadValueError(7, 3, "the value is NaN")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.row, again.column, again.reason, str(again)) == (7, 3, error.reason, str(error))

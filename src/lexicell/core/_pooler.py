@@ -33,6 +33,9 @@ class BadValueError(InputError):
         super().__init__(f"{place}: {reason}")
         self.row, self.column, self.reason = row, column, reason
 
+    def __reduce__(self) -> tuple[type[BadValueError], tuple[int, int, str]]:
+        return BadValueError, (self.row, self.column, self.reason)
+
 
 def expressed(block: Sparse | Dense, columns: NDArray[np.int64]) -> NDArray[np.int64]:
     """In how many cells of a block each gene is expressed: the most read vectors are laid side by side.
@@ -112,6 +115,7 @@ class Pooler:
         self._place[self._packed] = np.arange(n, dtype=np.int32)
         self._panels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
         self._shift: NDArray[np.float64] = np.empty(0)
+        self.dim = 0
         self._scores: NDArray[np.float64] | None = None
         self._scratch = threading.local()
 
@@ -135,7 +139,7 @@ class Pooler:
         source = self._order[self._packed]
         if not pack(frozen(vectors), source if rows is None else rows[source], panels):
             raise InputError("gene vectors hold NaN or infinity")
-        self._panels = panels
+        self._panels, self.dim = panels, dim
         self._shift = np.zeros(dim)
         if moments is not None:
             at_zero, scores = moments.scores()

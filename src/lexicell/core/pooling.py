@@ -24,7 +24,17 @@ from ._pooler import BadValueError, Pooler, expressed
 from ._zscores import Moments, MomentSums
 from .space import GeneSpace
 
-__all__ = ["PRESETS", "BadValueError", "Moments", "PooledCells", "Preset", "embed_cells", "make_pooler", "pool"]
+__all__ = [
+    "PRESETS",
+    "BadValueError",
+    "Moments",
+    "PooledCells",
+    "Preset",
+    "embed_cells",
+    "make_pooler",
+    "n_threads",
+    "pool",
+]
 
 Float = NDArray[np.float64]
 
@@ -177,7 +187,7 @@ def pool(
     in float64. The difference from float64 throughout stays below 2e-6 of a cell's largest entry.
     """
     chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
-    cells = X if hasattr(X, "read") and hasattr(X, "in_memory") else open_rows(X)
+    cells = open_rows(X)
     matrix, places, used = _check_vectors(cells, vectors, columns, rows)
     library = _check_library(library_size, cells.shape[0], logged=logged)
     ranges = list(block_rows(cells, _at_least_one(chunk_size, "chunk_size")))
@@ -191,7 +201,7 @@ def pool(
         ranks=ranks,
         seen=expressed(cells.read(0, min(128, cells.shape[0])), places),
     )
-    run = _Run(cells, ranges, library, _jobs(n_jobs))
+    run = _Run(cells, ranges, library, n_threads(n_jobs))
     space = moments = None
     if chosen.z_scored:
         if cells.shape[0] < 2:
@@ -283,7 +293,8 @@ class _Run:
                     future.cancel()
 
 
-def _jobs(n_jobs: int | None) -> int:
+def n_threads(n_jobs: int | None) -> int:
+    """`n_jobs`, or as many threads as this process may use."""
     if n_jobs is not None:
         return _at_least_one(n_jobs, "n_jobs") or 1
     if hasattr(os, "sched_getaffinity"):
