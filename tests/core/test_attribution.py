@@ -57,6 +57,17 @@ def test_along_the_difference_itself_parts_are_the_same(rng):
                                whole.parts * np.linalg.norm(whole.difference))  # fmt: skip
 
 
+def test_what_belongs_to_no_gene_has_a_part_of_its_own(rng):
+    E, weights, offset, axis = rng.normal(size=(80, 7)), rng.gamma(1.0, size=80), rng.normal(size=7), rng.normal(size=7)
+    whole = attribute(weights, E, offset=offset)
+    assert whole.parts.sum() + whole.constant == pytest.approx(1)
+    np.testing.assert_allclose(whole.difference, weights @ E + offset)
+    got = attribute_along(weights, E, axis, offset=offset, unit=False)
+    assert got.total == pytest.approx((weights @ E + offset) @ axis)
+    assert got.parts.sum() + got.constant == pytest.approx(got.total)
+    assert got.constant == pytest.approx(offset @ axis)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

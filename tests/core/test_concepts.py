@@ -7,7 +7,14 @@ import pytest
 import scipy.sparse as sp
 
 from lexicell._errors import InputError
-from lexicell.core.concepts import cell_scores, cell_zscores, concept_sets, contrast_scores, expression_bins
+from lexicell.core.concepts import (
+    cell_scores,
+    cell_zscores,
+    concept_parts,
+    concept_sets,
+    contrast_scores,
+    expression_bins,
+)
 from lexicell.core.expression import column_stats, zscore_block, zscore_sparse
 
 
@@ -153,3 +160,15 @@ def test_cell_z_does_not_depend_on_the_block(rng, monkeypatch):
     whole = cell_zscores(*args)
     monkeypatch.setattr(concepts, "_ROWS", 7)
     np.testing.assert_allclose(cell_zscores(*args), whole, atol=1e-6)
+
+
+def test_parts_of_a_concept_sum_to_its_score_and_to_its_z(rng):
+    change, expression = rng.normal(size=300), rng.gamma(1.0, size=300)
+    sets = concept_sets(rng.normal(size=(300, 12)), rng.normal(size=(4, 12)), n_genes=20)
+    whole = contrast_scores(change, sets, expression)
+    for q in range(4):
+        weights = sets[q].toarray()[0]
+        parts, scaled = concept_parts(change, weights, expression)
+        assert parts.sum() == pytest.approx(whole.score[0, q], abs=1e-12)
+        assert scaled.sum() == pytest.approx(whole.z[0, q], abs=1e-10)
+        assert set(np.flatnonzero(scaled)) == set(np.flatnonzero(weights))

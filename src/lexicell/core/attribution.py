@@ -19,20 +19,23 @@ class Attribution:
     Attributes
     ----------
     parts
-        Part of each gene, shape ``(n_genes,)``, float64. They sum to `total`.
+        Part of each gene, shape ``(n_genes,)``, float64. With `constant` they sum to `total`.
     total
         The whole that is taken apart: 1 for :func:`attribute`, the length along the direction for
         :func:`attribute_along`.
     difference
         The difference of the embeddings itself, shape ``(d,)``.
+    constant
+        Part of what belongs to no gene: the offset of the representation; 0 in a contrast, where it cancels.
     """
 
     parts: NDArray[np.float64]
     total: float
     difference: NDArray[np.float64]
+    constant: float = 0.0
 
 
-def attribute(weight_change: ArrayLike, vectors: ArrayLike) -> Attribution:
+def attribute(weight_change: ArrayLike, vectors: ArrayLike, *, offset: ArrayLike | None = None) -> Attribution:
     r"""Split a contrast between two groups of cells into genes.
 
     The embedding of a group is :math:`c = \sum_g w_g e_g`, with w the mean weights of its cells. For the contrast
@@ -48,6 +51,8 @@ def attribute(weight_change: ArrayLike, vectors: ArrayLike) -> Attribution:
         Mean weight of each gene in one group minus that in the other, shape ``(n_genes,)``.
     vectors
         The gene vectors that the cells were embedded with (whitened ones for ``preset="whitened"``), ``(n_genes, d)``.
+    offset
+        What every cell has in addition, shape ``(d,)``, if `weight_change` is no change but the weights of one group.
 
     Raises
     ------
@@ -55,27 +60,39 @@ def attribute(weight_change: ArrayLike, vectors: ArrayLike) -> Attribution:
         If shapes disagree, or the groups do not differ, so that there is nothing to split.
     """
     change, matrix = _checked(weight_change, vectors)
-    difference = change @ matrix
+    constant = np.zeros(matrix.shape[1]) if offset is None else np.asarray(offset, dtype=np.float64)
+    difference = change @ matrix + constant
     square = float(difference @ difference)
     # What cancels out must not be split: its direction is rounding noise.
     if square <= (1e-10 * float(np.abs(change) @ np.linalg.norm(matrix, axis=1))) ** 2:
         raise InputError(
             "the two groups of cells do not differ in this embedding, so there is nothing to split into genes"
         )
-    return Attribution(change * (matrix @ difference) / square, 1.0, difference)
+    parts = change * (matrix @ difference) / square
+    return Attribution(parts, 1.0, difference, float(constant @ difference) / square)
 
 
-def attribute_along(weight_change: ArrayLike, vectors: ArrayLike, direction: ArrayLike) -> Attribution:
+def attribute_along(
+    weight_change: ArrayLike,
+    vectors: ArrayLike,
+    direction: ArrayLike,
+    *,
+    offset: ArrayLike | None = None,
+    unit: bool = True,
+) -> Attribution:
     r"""Split the length of a contrast along a given direction: :math:`\Delta w_g\; e_g \cdot u / |u|`.
 
-    For a classifier's decision, `direction` is its coefficient vector; for the contrast itself use :func:`attribute`.
+    For the contrast itself use :func:`attribute`.
 
     Parameters
     ----------
-    weight_change, vectors
+    weight_change, vectors, offset
         As in :func:`attribute`.
     direction
         Shape ``(d,)``, of any length but zero.
+    unit
+        Whether the direction is scaled to unit length. For a classifier's decision, `direction` is its coefficient
+        vector and stays as it is.
 
     Raises
     ------
@@ -86,9 +103,10 @@ def attribute_along(weight_change: ArrayLike, vectors: ArrayLike, direction: Arr
     axis = np.asarray(direction, dtype=np.float64)
     if axis.shape != (matrix.shape[1],) or not axis.any():
         raise InputError(f"a direction of {matrix.shape[1]} numbers, not all zero, is needed; got shape {axis.shape}")
-    difference = change @ matrix
-    parts = change * (matrix @ (axis / np.linalg.norm(axis)))
-    return Attribution(parts, float(difference @ axis / np.linalg.norm(axis)), difference)
+    axis = axis / np.linalg.norm(axis) if unit else axis
+    constant = np.zeros(matrix.shape[1]) if offset is None else np.asarray(offset, dtype=np.float64)
+    difference = change @ matrix + constant
+    return Attribution(change * (matrix @ axis), float(difference @ axis), difference, float(constant @ axis))
 
 
 def _checked(weight_change: ArrayLike, vectors: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

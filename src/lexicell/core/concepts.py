@@ -19,6 +19,7 @@ __all__ = [
     "ConceptScores",
     "cell_scores",
     "cell_zscores",
+    "concept_parts",
     "concept_sets",
     "contrast_scores",
     "expression_bins",
@@ -191,6 +192,34 @@ def contrast_scores(changes: ArrayLike, sets: sp.csr_matrix, expression: ArrayLi
     variance = np.asarray(sets.power(2) @ np.maximum(spread, 0.0)[:, bins].T).T
     z = np.divide(score - expected, np.sqrt(variance), out=np.zeros_like(score), where=variance > 0)
     return ConceptScores(score, z)
+
+
+def concept_parts(
+    change: ArrayLike, weights: ArrayLike, expression: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Split the score of one concept into its genes, before and after it is set beside random gene sets.
+
+    .. math:: a_g = w_g x_g, \qquad a'_g = w_g \frac{x_g - m_{b(g)}}{\sqrt{\sum_h w_h^2 s_{b(h)}^2}}
+
+    with x, m, s and b as in :func:`contrast_scores`: the first sum to its score, the second to its z. Mean and spread
+    of the random sets are those of this contrast (or of this cell) and count as given.
+
+    Parameters
+    ----------
+    change
+        Change of each gene, or its z-score in one cell, shape ``(n_genes,)``.
+    weights
+        Weight of each gene in the concept, shape ``(n_genes,)``.
+    expression
+        Mean expression of each gene, shape ``(n_genes,)``.
+    """
+    x, w = np.asarray(change, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    bins = expression_bins(expression)
+    size = np.maximum(np.bincount(bins), 1)
+    mean = np.bincount(bins, weights=x) / size
+    spread = np.maximum(np.bincount(bins, weights=x**2) / size - mean**2, 0.0)
+    variance = float(w**2 @ spread[bins])
+    return w * x, w * (x - mean[bins]) / np.sqrt(variance) if variance > 0 else np.zeros_like(x)
 
 
 def _unit(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

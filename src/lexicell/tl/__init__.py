@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._classify import classify_vulnerability, predict_vulnerability
 from ._cluster import cluster
 from ._concepts import concepts
+from ._explain import explain
 from ._match_depth import match_depth
 from ._movement import movement
 from ._progression import progression
@@ -16,6 +17,7 @@ __all__ = [
     "classify_vulnerability",
     "cluster",
     "concepts",
+    "explain",
     "match_depth",
     "movement",
     "predict_vulnerability",

@@ -1,0 +1,214 @@
+"""A cell embedding as what it is: weights of genes times vectors of genes.
+
+Every preset but `genept-s`, the fusion with expression and the expression baseline are linear in the genes. Here that
+form is built again from what was recorded, and checked against the embedding itself, so that what is said about genes
+is about the numbers that stand in the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._errors import InputError
+from .._slots import find_slot
+from .._values import Values, read_values, recorded
+from ..core._tiebreak import tie_ranks
+from ..core.embedding import GeneEmbedding
+from ..core.expression import zscore_sparse
+from ..core.pooling import PRESETS
+from ..core.space import GeneSpace
+from . import _words
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["LinearForm", "linear_form"]
+
+_CHECKED = 16  # cells whose embedding is computed again
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class LinearForm:
+    """``embedding = (weights + baseline) @ vectors + offset``, before scaling to unit length.
+
+    Attributes
+    ----------
+    ids
+        Gene of each row of `vectors`; a gene may stand twice, once by its text and once by its expression.
+    by_text
+        Whether a row acts through its text.
+    weights, baseline
+        Cells x rows, sparse, and one row that every cell has in addition.
+    vectors
+        ``(n_rows, dim)`` float64.
+    offset
+        ``(dim,)``.
+    is_scaled
+        Whether the embedding itself was scaled to unit length afterwards.
+    values
+        The expression behind it.
+    """
+
+    ids: NDArray[Any]
+    by_text: NDArray[np.bool_]
+    weights: sp.csr_matrix
+    baseline: NDArray[np.float64]
+    vectors: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    is_scaled: bool
+    values: Values
+
+    def mean_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean weight of every gene over some cells."""
+        total = np.asarray(self.weights[rows].sum(axis=0), dtype=np.float64).ravel()
+        return np.asarray(total / len(rows) + self.baseline)
+
+    def embed(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The embedding of some cells, before scaling to unit length."""
+        full = self.weights[rows] @ self.vectors + self.baseline @ self.vectors + self.offset
+        return np.asarray(full, dtype=np.float64)
+
+
+def linear_form(adata: AnnData, use_rep: str, genes: GeneEmbedding | None = None) -> LinearForm:
+    """Build the linear form of a representation, and check it on some cells.
+
+    Raises
+    ------
+    InputError
+        If the representation is not linear in genes or lexicell recorded nothing on it, or if the cells or the counts
+        were changed since it was made.
+    MissingKeyError
+        If the gene vectors cannot be found.
+    """
+    entry = recorded(adata, use_rep)
+    if "gene_embedding" in entry:
+        form = _text(adata, use_rep, entry, genes)
+    elif "based_on" in entry:
+        form = _fused(adata, entry, genes)
+    elif "hvg" in entry:
+        form = _expression(adata, entry)
+    else:
+        raise InputError(
+            f"nothing is recorded on how obsm['{use_rep}'] was made, so it cannot be taken apart into genes; use an "
+            "embedding made by lexicell.emb.cells, lexicell.emb.fuse or lexicell.emb.expression_pca"
+        )
+    _check(adata, use_rep, form)
+    return form
+
+
+def _check(adata: AnnData, use_rep: str, form: LinearForm) -> None:
+    rows = np.unique(np.linspace(0, adata.n_obs - 1, _CHECKED).astype(np.int64))
+    stored = np.asarray(adata.obsm[use_rep])[rows].astype(np.float64)
+    made = form.embed(rows)
+    if form.is_scaled:
+        made = made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-300)
+    if made.shape != stored.shape or np.linalg.norm(made - stored) > _TOLERANCE * np.linalg.norm(stored):
+        raise InputError(
+            f"obsm['{use_rep}'] is not what its genes give now: cells, counts or gene vectors were changed since it "
+            "was made; make it again"
+        )
+
+
+def _text(adata: AnnData, use_rep: str, entry: dict[str, Any], genes: GeneEmbedding | None) -> LinearForm:
+    params = entry["params"]
+    preset = str(params["preset"])
+    if preset not in PRESETS:
+        raise InputError(f"preset '{preset}' is not a sum over genes, so it cannot be taken apart into genes")
+    used = np.asarray(entry["genes"]).astype(object)
+    known = _words.gene_vectors(adata, use_rep, genes).subset(used)
+    values = read_values(adata, like=params)
+    columns = values.rows(used)
+    log = _kept(adata, values, columns, known.ids, params)
+    chosen, n = PRESETS[preset], len(used)
+    vectors, baseline = known.vectors.astype(np.float64), np.zeros(n)
+    if chosen.z_scored:
+        vectors = GeneSpace.from_dict(entry["space"]).transform(known.vectors).astype(np.float64)
+        weights, baseline = zscore_sparse(log, np.asarray(entry["mean"]), np.asarray(entry["sd"]))
+    else:
+        weights = log.astype(np.float64)
+        if chosen.divide_by == "genes":
+            weights = weights / values.log.shape[1]
+        else:
+            over = values.log if chosen.divide_by == "all" else log
+            total = np.asarray(over.sum(axis=1, dtype=np.float64)).ravel()
+            weights = sp.csr_matrix(sp.diags_array(1 / np.where(total > 0, total, 1.0)) @ weights)
+    return LinearForm(
+        used, np.ones(n, dtype=bool), sp.csr_matrix(weights), baseline, vectors, np.zeros(vectors.shape[1]),
+        bool(params["l2"]), values,
+    )  # fmt: skip
+
+
+def _kept(
+    adata: AnnData, values: Values, columns: NDArray[np.int64], ids: NDArray[Any], params: dict[str, Any]
+) -> sp.csr_matrix:
+    """Log values of the genes with text, cut to the top N of each cell as the embedding cut them."""
+    log = sp.csr_matrix(values.log[:, columns])
+    if str(params.get("top_n", "all")) == "all":
+        return log
+    # Equal counts are equal before the logarithm and may differ after it; the cut is made on what is stored.
+    slot = str(params.get("slot", "X"))
+    found = find_slot(
+        adata, layer=None if slot in ("X", "raw") else slot, use_raw=slot == "raw",
+        normalization=str(params["normalization"]),
+    )  # fmt: skip
+    raw = found.rows.read(0, found.rows.shape[0])
+    stored = sp.csr_matrix(raw.values if hasattr(raw, "values") else (raw.data, raw.indices, raw.indptr),
+                           shape=found.rows.shape)  # fmt: skip
+    part = sp.csr_matrix(stored[:, columns])
+    part.sum_duplicates()
+    part.eliminate_zeros()
+    log.eliminate_zeros()
+    keep = _first(part, tie_ranks(ids), int(params["top_n"]))
+    return sp.csr_matrix(log.multiply(keep))
+
+
+def _first(values: sp.csr_matrix, ranks: NDArray[np.int32], top_n: int) -> sp.csr_matrix:
+    """Ones at the `top_n` largest values of each row; among equals the gene of smaller rank."""
+    row = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))
+    order = np.lexsort((ranks[values.indices], -values.data, row))
+    place = np.arange(len(order)) - values.indptr[row[order]]
+    chosen = order[place < top_n]
+    return sp.csr_matrix((np.ones(len(chosen)), (row[chosen], values.indices[chosen])), shape=values.shape)
+
+
+def _expression(adata: AnnData, entry: dict[str, Any]) -> LinearForm:
+    values = read_values(adata, like=entry["params"])
+    used, weights, baseline = _zscored(values, entry)
+    loadings = np.asarray(entry["loadings"], dtype=np.float64)
+    offset = -np.asarray(entry["center"]) @ loadings
+    return LinearForm(used, np.zeros(len(used), dtype=bool), weights, baseline, loadings, offset, False, values)
+
+
+def _fused(adata: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None) -> LinearForm:
+    basis = str(entry["based_on"])
+    text = _text(adata, basis, recorded(adata, basis), genes)
+    values = read_values(adata, like=entry["params"])
+    used, weights, baseline = _zscored(values, entry)
+    loadings, scale = np.asarray(entry["loadings"], dtype=np.float64), np.asarray(entry["scale"], dtype=np.float64)
+    p = len(used)
+    return LinearForm(
+        np.concatenate([used, text.ids]),
+        np.concatenate([np.zeros(p, dtype=bool), text.by_text]),
+        sp.csr_matrix(sp.hstack([weights, text.weights])),
+        np.concatenate([baseline, text.baseline]),
+        np.vstack([scale[0] * loadings[:p], scale[1] * text.vectors @ loadings[p:]]),
+        -np.asarray(entry["center"]) @ loadings,
+        False,
+        values,
+    )
+
+
+def _zscored(values: Values, entry: dict[str, Any]) -> tuple[NDArray[Any], sp.csr_matrix, NDArray[np.float64]]:
+    used = np.asarray(entry["hvg"]).astype(object)
+    columns = values.rows(used)
+    if (columns < 0).any():
+        raise InputError(f"{int((columns < 0).sum())} of the variable genes are no longer in the data")
+    log = sp.csr_matrix(values.log[:, columns])
+    weights, baseline = zscore_sparse(log, np.asarray(entry["mean"]), np.asarray(entry["sd"]))
+    return used, weights, baseline
