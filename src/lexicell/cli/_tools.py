@@ -44,13 +44,19 @@ def cluster(cells: Path, output: Path, **options: Any) -> None:
 @click.option("--donor", required=True, help="Column of obs with donors: people or animals, not libraries.")
 @click.option("--batch", help="Column of obs; labels change places within batches only.")
 @click.option("--use-rep", default="X_text", show_default=True, help="Key of the representation in obsm.")
+@click.option(
+    "--space",
+    multiple=True,
+    help="Gene space of the test: text, text-raw, go, genes, expression-pca or combined; several are combined. "
+    "Default: the representation as it stands.",
+)
 @click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs of a type to take part.")
 @click.option("--n-permutations", default=2000, show_default=True, help="Where not all arrangements are listed.")
 @click.option(
     "--controls/--no-controls", default=True, show_default=True, help="Run the controls through the same test."
 )
 @SEED
-def vulnerability(cells: Path, output: Path, use_rep: str, **options: Any) -> None:
+def vulnerability(cells: Path, output: Path, use_rep: str, space: tuple[str, ...], **options: Any) -> None:
     """Test which cell types a disease moves.
 
     Shift and depletion of each type, tested at donor level; writes a folder of tables.
@@ -61,7 +67,7 @@ def vulnerability(cells: Path, output: Path, use_rep: str, **options: Any) -> No
 
     check_writable(output / "vulnerability.tsv")
     adata = read(cells)
-    tl.vulnerability(adata, use_rep=use_rep, **options)
+    tl.vulnerability(adata, use_rep=use_rep, space=list(space) or None, **options)
     found = adata.uns[UNS][use_rep]["vulnerability"]
     for name, table in found.items():
         if hasattr(table, "to_csv") and len(table):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .shift import Floats
 
-__all__ = ["cell_scores", "pair_auc"]
+__all__ = ["cell_scores", "draw_cells", "pair_auc"]
 
 _COMPONENTS = 50  # of each cell type's own cells, found without labels
 
@@ -20,15 +22,16 @@ def _auc(case: Floats, control: Floats) -> float:
     return float((ranks.sum() - len(case) * (len(case) + 1) / 2) / (len(case) * len(control)))
 
 
-def pair_auc(
-    C: ArrayLike,
-    donors: ArrayLike,
-    case: ArrayLike,
-    *,
-    max_cells: int = 30,
-    ridge: float = 1.0,
-    rng: int | np.random.Generator = 0,
-) -> float:
+def draw_cells(
+    rows: NDArray[np.int64], donors: NDArray[np.int64], *, max_cells: int = 30, rng: int | np.random.Generator = 0
+) -> NDArray[np.int64]:
+    """Up to `max_cells` of the cells `rows` from each donor, so that no donor dominates; donor by donor."""
+    generator = np.random.default_rng(rng)
+    own = donors[rows]
+    return np.concatenate([generator.permutation(rows[own == d])[:max_cells] for d in np.unique(own)])
+
+
+def pair_auc(C: ArrayLike, donors: ArrayLike, case: ArrayLike, *, ridge: float = 1.0) -> float:
     r"""Tell cells of an unseen case donor from cells of an unseen control donor.
 
     Every pair of one case and one control donor is left out in turn, a ridge discriminant is fitted on all others,
@@ -37,26 +40,20 @@ def pair_auc(
     Parameters
     ----------
     C
-        ``(n_cells, dim)`` embedding of the cells of one type.
+        ``(n_cells, dim)`` embedding of the cells of one type; see :func:`draw_cells`.
     donors
         ``(n_cells,)`` codes.
     case
         ``(n_cells,)`` bool.
-    max_cells
-        Cells drawn from each donor, so that no donor dominates.
     ridge
         Penalty, in units of the mean of 1 per standardised dimension and cell.
-    rng
-        Seed or generator.
 
     Returns
     -------
     NaN with fewer than two donors in an arm.
     """
-    generator = np.random.default_rng(rng)
-    matrix, who, is_case = np.asarray(C), np.asarray(donors), np.asarray(case, dtype=bool)
-    rows = np.concatenate([generator.permutation(np.flatnonzero(who == d))[:max_cells] for d in np.unique(who)])
-    Z, who, y = matrix[rows].astype(np.float64), who[rows], is_case[rows].astype(np.float64)
+    Z, who = np.asarray(C, dtype=np.float64), np.asarray(donors)
+    y = np.asarray(case, dtype=bool).astype(np.float64)
     cases, controls = np.unique(who[y == 1]), np.unique(who[y == 0])
     if min(len(cases), len(controls)) < 2:
         return float("nan")
@@ -86,13 +83,18 @@ def _components(Z: Floats) -> Floats:
     centred = Z - Z.mean(axis=0)
     if Z.shape[1] <= _COMPONENTS:
         return np.asarray(centred)
+    if len(Z) < Z.shape[1]:
+        # Fewer cells than dimensions: their Gram matrix gives the same components.
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        order = np.argsort(values)[::-1][: min(_COMPONENTS, len(Z) - 1)]
+        return np.asarray(vectors[:, order] * np.sqrt(np.maximum(values[order], 0.0)))
     values, vectors = np.linalg.eigh(centred.T @ centred)
     order = np.argsort(values)[::-1][: min(_COMPONENTS, len(Z) - 1)]
     return np.asarray(centred @ vectors[:, order])
 
 
 def cell_scores(
-    C: ArrayLike,
+    along: Callable[[NDArray[np.int64], Floats], Floats],
     samples: NDArray[np.int64],
     means: Floats,
     present: NDArray[np.bool_],
@@ -105,10 +107,10 @@ def cell_scores(
 
     Parameters
     ----------
-    C
-        ``(n_cells, dim)`` cells of one type.
+    along
+        Gives ``c . u`` of some of the cells: called with their rows and with u.
     samples
-        ``(n_cells,)`` sample of each cell, a row of `means`.
+        ``(n_cells,)`` sample of each cell of one type, a row of `means`.
     means, present
         ``(n_samples, dim)`` means of this type and which exist.
     x
@@ -120,8 +122,7 @@ def cell_scores(
     -------
     ``(n_cells,)`` float64; NaN where fewer than two donors are left in an arm.
     """
-    cells = np.asarray(C)
-    out = np.full(len(cells), np.nan)
+    out = np.full(len(samples), np.nan)
     owner = np.arange(len(x)) if donors is None else donors
     for d in np.unique(samples):
         others = present & (owner != owner[d])
@@ -130,8 +131,8 @@ def cell_scores(
             continue
         start = means[control].mean(axis=0)
         direction = means[case].mean(axis=0) - start
-        rows = samples == d
+        rows = np.flatnonzero(samples == d)
         length = float(direction @ direction)
         if length > 0:
-            out[rows] = (cells[rows].astype(np.float64) - start) @ direction / length
+            out[rows] = (along(rows, direction) - start @ direction) / length
     return out
