@@ -1,9 +1,9 @@
 """Score pseudotime of human skeletal muscle myoblasts against the measured hours.
 
-    python evaluation/trajectory/hsmm.py --data FOLDER [--genes FILE.h5ad] -o evaluation/trajectory/results
+    python evaluation/trajectory/hsmm.py --data FOLDER -o evaluation/trajectory/results
 
-FOLDER holds hsmm.h5ad. FILE is a GeneEmbedding (GeneEmbedding.save) of "SYMBOL: full name. RefSeq summary"; without it
-only the bundled texts are compared. Eight draws of 80 % of the cells, the same for all; root: the medoid of hour 0.
+FOLDER holds hsmm.h5ad and gene_summaries_human.tsv.gz. Eight draws of 80 % of the cells, the same for all; root: the
+medoid of hour 0. Five seeds of each control. What stands in the results already is not computed again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
-from _representations import representations, subsets
+from _representations import representations, subsets, texts_for
 
 import lexicell as lx
 from lexicell.core.ordering import pseudotime_score
@@ -89,16 +89,12 @@ def figure(table: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--genes", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message="the graph falls into")
     adata = load(args.data)
-    texts = {"bundled": lx.emb.genes(adata, organism="human")}
-    if args.genes:
-        from lexicell import GeneEmbedding
-
-        texts["summaries"] = GeneEmbedding.load(args.genes)
+    texts = texts_for(adata, args.data)
+    args.output.mkdir(parents=True, exist_ok=True)
     draws = subsets(adata.n_obs)
     # What stands in the files already is not computed again.
     main_file, interval_file = args.output / "hsmm.csv", args.output / "hsmm_intervals.csv"

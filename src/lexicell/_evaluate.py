@@ -59,9 +59,14 @@ class Evaluation:
 def evaluate(
     adata: AnnData,
     *,
-    label: str,
+    label: str | None = None,
+    time: str | None = None,
     genes: GeneEmbedding | None = None,
     batch: str | None = None,
+    order: list[str] | None = None,
+    root: str | None = None,
+    branch: str | None = None,
+    trunk: str = "trunk",
     use_reps: list[str] | None = None,
     organism: str | None = None,
     layer: str | None = None,
@@ -69,7 +74,7 @@ def evaluate(
     normalization: str = "auto",
     library_size: str | None = None,
     n_controls: int = 3,
-    n_boot: int = 200,
+    n_boot: int | None = None,
     n_neighbors: int = 15,
     rng: int = 0,
     show_progress: bool | None = None,
@@ -86,10 +91,19 @@ def evaluate(
     label
         Column of ``obs`` with labels known from elsewhere, best not from clustering the same counts. Cells without a
         label and classes of fewer than five cells are left out, and named in the result.
+    time
+        Column of ``obs`` with measured times or ordered stages, instead of `label`: every representation orders the
+        cells from the same root (:func:`lexicell.tl.trajectory`), and the order is compared with time.
     genes
         From :func:`lexicell.emb.genes`; None: the bundled texts and vectors.
     batch
-        Column of ``obs`` with batches or donors; adds ``batch_mixing``.
+        Column of ``obs`` with batches or donors; adds ``batch_mixing``. For labels.
+    order
+        Stages from first to last, where the column `time` is neither numbers nor ordered.
+    root
+        For `time`: a cell name or ``"column=value"``. None: the cells of the first time (their medoid is the root).
+    branch, trunk
+        For `time`: column of ``obs`` with true branches, and its value before they part; adds ``branch_f1``.
     use_reps
         Further keys of ``obsm`` to score as they are.
     organism
@@ -99,9 +113,10 @@ def evaluate(
     n_controls
         Seeds of each control.
     n_boot
-        Draws of cells for the interval of the ARI.
+        Draws of cells for the intervals. None: 200 for labels, 20 for `time`, where each draw (80 % of the cells) is
+        ordered anew.
     n_neighbors
-        Neighbours a cell in the graph that Leiden clusters.
+        Neighbours a cell in the graph.
     rng
         Seed of everything random.
     show_progress
@@ -115,12 +130,18 @@ def evaluate(
         folds, classifier and its scaling fitted inside the folds; representations are fitted on all cells, without
         labels), ``batch_mixing`` where asked for. `adata` is not changed.
 
+        Scores against `time`: ``spearman`` and ``kendall`` (all cells; ``_low`` and ``_high``: 95 % of the draws),
+        ``spearman_mean`` over the draws, ``spearman_sd`` (over seeds of a control), ``gain`` (mean over draws of the
+        difference to the best expression baseline on the same draw, with ``_low`` and ``_high``), ``missing`` (share of
+        cells without a pseudotime), ``parts`` (of the graph), and ``branch_f1`` and ``branches`` (found) where `branch`
+        is given. In ``scores``, draw -1 is all cells.
+
     Raises
     ------
     MissingKeyError
         If the column or a representation does not exist.
     InputError
-        If fewer than two classes have five cells, or the values cannot be used.
+        If fewer than two classes have five cells, the times have no order, or the values cannot be used.
 
     Examples
     --------
@@ -130,20 +151,39 @@ def evaluate(
     >>> print(found.verdict)  # doctest: +SKIP
     """
     from . import emb
+    from ._evaluate_time import check_one, evaluate_time, truth_of
 
+    check_one(label, time)
     reps = list(use_reps or [])
-    check_key(label, adata.obs.columns, "column in obs")
+    if label is not None:
+        check_key(label, adata.obs.columns, "column in obs")
     if batch is not None:
         check_key(batch, adata.obs.columns, "column in obs")
     for key in reps:
         check_key(key, adata.obsm.keys(), "representation in obsm")
     if n_controls < 1:
         raise InputError("n_controls must be at least 1: a text result without a control says nothing")
+    source = {"layer": layer, "use_raw": use_raw, "normalization": normalization, "library_size": library_size}
+    if time is not None:
+        truth = truth_of(adata, time=time, order=order, root=root, branch=branch, trunk=trunk)
+        work = adata[truth.keep].copy()
+        genes = emb.genes(work, organism=organism) if genes is None else genes
+        jobs = list(_jobs(work, genes, reps, n_controls, source))
+        draws = 20 if n_boot is None else n_boot
+        found = evaluate_time(jobs, truth, n_draws=draws, n_neighbors=n_neighbors, rng=rng, show_progress=show_progress)
+        params = {
+            "time": time, "root": truth.root_name, "branch": branch or "", "cells": len(truth.keep),
+            "genes": len(genes), "gene_embedding": genes.hash, "n_controls": n_controls, "n_neighbors": n_neighbors,
+            "n_boot": draws, "seed": int(rng), **{k: str(v or "") for k, v in source.items()},
+        }  # fmt: skip
+        dropped = {"(no time)": truth.n_missing} if truth.n_missing else {}
+        return Evaluation(*found, dropped, params)
+    assert label is not None  # check_one has seen to it
     keep, dropped = _usable(adata.obs[label])
     work = adata[keep].copy()
     labels = work.obs[label].astype(str).to_numpy(dtype=object)
-    source = {"layer": layer, "use_raw": use_raw, "normalization": normalization, "library_size": library_size}
     genes = emb.genes(work, organism=organism) if genes is None else genes
+    n_boot = 200 if n_boot is None else n_boot
     jobs = list(_jobs(work, genes, reps, n_controls, source))
     rows = []
     with progress("evaluating", len(jobs), show=show_progress) as advance:

@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from .._errors import InputError, LexicellError
-from . import _cells, _store, _tools
+from . import _cells, _store, _tools, _trajectory
 from ._options import say
 
 __all__ = ["cli", "main"]
@@ -35,7 +35,10 @@ for _command in (
     _cells.embed,
     _tools.cluster,
     _tools.vulnerability,
-    _tools.trajectory,
+    _trajectory.trajectory,
+    _trajectory.trends,
+    _trajectory.movement,
+    _trajectory.progression,
     _tools.evaluate,
     _tools.report,
     _store.embedders,

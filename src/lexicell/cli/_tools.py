@@ -1,4 +1,4 @@
-"""Commands on embedded cells: cluster, vulnerability, trajectory, evaluate, report."""
+"""Commands on embedded cells: cluster, vulnerability, evaluate, report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ._options import CELLS, COUNT_OPTIONS, GENE_OPTIONS, GENES_FILE, SEED, genes_of, output_option, read, say
+from ._trajectory import TIME_COLUMNS, TIME_OPTIONS, check_truth
 
 
 @click.command()
@@ -84,38 +85,17 @@ def vulnerability(cells: Path, output: Path, use_rep: str, space: tuple[str, ...
 
 @click.command()
 @CELLS
-@output_option()
-@click.option("--root", required=True, help="A cell name, cluster:3, column=value, markers:SOX2,NES or words:...")
-@click.option("--use-rep", default="X_text_fused", show_default=True, help="Key of the representation in obsm.")
-@click.option(
-    "--groupby", help="Column of obs with the groups of the PAGA graph; default: clusters of the representation."
-)
-@click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
-@SEED
-def trajectory(cells: Path, output: Path, **options: Any) -> None:
-    """Order cells from a root.
-
-    Says how sure the order is; writes the data with the pseudotime in obs.
-    """
-    from .. import tl
-    from .._io import check_writable, write_cells
-
-    check_writable(output)
-    adata = read(cells)
-    tl.trajectory(adata, **options)
-    write_cells(adata, output)
-    say(f"{output}: written")
-
-
-@click.command()
-@CELLS
-@click.option("--label", required=True, help="Column of obs with labels known from elsewhere.")
+@click.option("--label", help="Column of obs with labels known from elsewhere.")
+@TIME_OPTIONS
 @output_option("evaluation.tsv")
 @GENES_FILE
 @GENE_OPTIONS
 @COUNT_OPTIONS
 @click.option("--batch", help="Column of obs with batches or donors.")
+@click.option("--use-rep", "use_reps", multiple=True, help="Further key of obsm to score; may stand several times.")
 @click.option("--n-controls", default=3, show_default=True, help="Seeds of each control.")
+@click.option("--n-boot", type=int, help="Draws of cells for the intervals; default: 200 for labels, 20 for times.")
+@click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
 @SEED
 def evaluate(
     cells: Path,
@@ -127,23 +107,25 @@ def evaluate(
     id_column: str | None,
     **options: Any,
 ) -> None:
-    """Ask whether text helps on your labels.
+    """Ask whether text helps on your labels or times.
 
-    Scores text, strong expression baselines and matched controls.
+    Scores text, strong expression baselines and matched controls: clusters against --label, orders against --time.
     """
-    from .._errors import check_key
     from .._evaluate import evaluate as run_evaluation
     from .._io import check_writable, write_aside
 
     check_writable(output)
     adata = read(cells)
-    check_key(options["label"], adata.obs.columns, "column in obs")
+    check_truth(adata, options)
+    options.update({name: list(options[name]) or None for name in ("use_reps", "order")})
     found = genes_of(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
     result = run_evaluation(adata, genes=found, **options)
     write_aside(output, lambda p: result.table.to_csv(p, sep="\t", float_format="%.4f"))
     for name, cells_left_out in result.dropped.items():
         say(f"left out: {name} ({cells_left_out} cells)")
     columns = ["kind", "ari", "ari_sd", "ari_at_k", "kmeans_ari", "asw", "knn", "lr"]
+    if options["time"]:
+        columns = [c for c in TIME_COLUMNS if c in result.table]
     click.echo(result.table[columns].to_string(float_format="%.3f"))
     click.echo(result.verdict)
 

@@ -1,0 +1,156 @@
+"""lexicell trajectory, trends, movement and progression: whole commands on a small file, one line for each mistake."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import click
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import lexicell as lx
+from lexicell.cli import cli, main
+
+Lexicell = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two hundred cells of eight donors on a fork, with expression PCA; cells of later stages lie further along."""
+    rng = np.random.default_rng(0)
+    n = 200
+    donor = np.arange(n) % 8
+    t = np.clip(rng.beta(2, 2, n) * 0.6 + 0.4 * (donor % 2), 0, 1)
+    arm = rng.integers(2, size=n)
+    late = np.maximum(t - 0.4, 0) / 0.6
+    rate = np.tile(rng.gamma(4, 0.5, size=90), (n, 1))
+    rate[:, :20] *= (1 + 6 * (1 - t))[:, None]
+    rate[:, 20:40] *= (1 + 8 * late * (arm == 0))[:, None]
+    rate[:, 40:60] *= (1 + 8 * late * (arm == 1))[:, None]
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.var_names = [f"g{i}" for i in range(90)]
+    adata.obs_names = [f"c{i}" for i in range(n)]
+    adata.obs["donor"] = pd.Categorical([f"d{d}" for d in donor])
+    adata.obs["stage"] = pd.Categorical(np.array(["well", "ill"])[donor % 2])
+    adata.obs["first"] = pd.Categorical(np.where(t < np.quantile(t, 0.1), "yes", "no"))
+    lx.emb.expression_pca(adata, n_top_genes=80)
+    path = tmp_path_factory.mktemp("cli") / "cells.h5ad"
+    adata.write_h5ad(path)
+    return path
+
+
+@pytest.fixture
+def lexicell(capfd: pytest.CaptureFixture[str]) -> Lexicell:
+    def call(*words: object) -> tuple[int, str]:
+        try:
+            main([str(w) for w in words])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capfd.readouterr()
+        return code, said.err + said.out
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def ordered(start: Path) -> Path:
+    path = start.parent / "ordered.h5ad"
+    main(["trajectory", str(start), "-o", str(path), "--root", "first=yes", "--use-rep", "X_expression",
+          "--n-bootstraps", "5", "--n-neighbors", "12"])  # fmt: skip
+    return path
+
+
+def test_the_command_gives_what_the_function_gives(start: Path, ordered: Path) -> None:
+    mine = anndata.read_h5ad(start)
+    lx.tl.trajectory(mine, root="first=yes", use_rep="X_expression", n_bootstraps=5, n_neighbors=12)
+    back = anndata.read_h5ad(ordered)
+    for column in ("pseudotime", "pseudotime_low", "pseudotime_high"):
+        assert np.allclose(mine.obs[f"expression_{column}"], back.obs[f"expression_{column}"], equal_nan=True)
+
+
+def test_several_roots_scanpys_keys_and_a_summary(start: Path, tmp_path: Path, lexicell: Lexicell) -> None:
+    code, said = lexicell(
+        "trajectory", start, "-o", tmp_path / "o.h5ad", "--root", "c0", "--root", "first=yes", "--use-rep",
+        "X_expression", "--key-added", "none", "--n-bootstraps", 0, "--groupby", "donor",
+    )  # fmt: skip
+    assert code == 0, said
+    assert "looked at gives an order with Spearman" in said
+    adata = anndata.read_h5ad(tmp_path / "o.h5ad")
+    assert {"dpt_pseudotime", "expression_branch"} <= set(adata.obs)
+    assert adata.uns["paga"]["groups"] == "donor"
+    assert len(adata.uns["lexicell"]["X_expression"]["trajectory"]["params"]["root"]) == 2
+
+
+def test_along_the_trajectory(ordered: Path, tmp_path: Path, lexicell: Lexicell) -> None:
+    out, table = tmp_path / "o.h5ad", tmp_path / "t.tsv"
+    code, said = lexicell("trends", ordered, "-o", out, "--key", "X_expression", "--no-words", "--table", table)
+    assert code == 0, said
+    assert "descriptive" in said
+    top = pd.read_csv(table, sep="\t")["feature"][:20]
+    assert top.isin([f"g{i}" for i in range(60)]).all()
+    code, said = lexicell(
+        "movement", ordered, "-o", out, "--key", "X_expression", "--start", "0-0.3", "--end", "branch 1",
+        "--table", table,
+    )  # fmt: skip
+    assert code == 0, said
+    assert pd.read_csv(table, sep="\t")["part"].sum() == pytest.approx(1, abs=1e-5)
+    code, said = lexicell(
+        "progression", ordered, "-o", out, "--key", "X_expression", "--stage", "stage", "--donor", "donor",
+        "--order", "well,ill", "--table", table,
+    )  # fmt: skip
+    assert code == 0, said
+    assert pd.read_csv(table, sep="\t")["p"].iloc[0] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(["trajectory", "--root", "c999"], "no cell 'c999' in obs_names; the nearest are 'c99'", id="cell"),
+        pytest.param(["trajectory", "--root", "stage=wel"], "Did you mean 'well'", id="value"),
+        pytest.param(["trajectory", "--root", "markers:g1,zz"], "marker genes not in the data: 'zz'", id="marker"),
+        pytest.param(["trajectory", "--root", "c0", "--n-neighbors", "150"], "half the number of cells", id="near"),
+        pytest.param(["trajectory", "--root", "c0", "--other-components", "x"], "'nearest', 'missing'", id="others"),
+        pytest.param(["trends", "--key", "X_no"], "no trajectory under 'X_no'", id="key"),
+        pytest.param(["trends", "--features", "zz"], "genes not in the data: 'zz'", id="gene"),
+        pytest.param(["movement", "--start", "5-6", "--end", "0-1"], "holds 0 cells", id="stretch"),
+        pytest.param(["progression", "--stage", "stage", "--donor", "donor"], "say order=", id="no-order"),
+    ],
+)
+def test_mistakes_are_one_line(
+    ordered: Path, tmp_path: Path, lexicell: Lexicell, words: list[str], message: str
+) -> None:
+    which = ["--use-rep" if words[0] == "trajectory" else "--key", "X_expression"]
+    code, said = lexicell(words[0], ordered, "-o", tmp_path / "o.h5ad", *which, *words[1:])
+    assert code == 2
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "o.h5ad").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [
+        pytest.param("trajectory", lx.tl.trajectory, id="trajectory"),
+        pytest.param("trends", lx.tl.trends, id="trends"),
+        pytest.param("movement", lx.tl.movement, id="movement"),
+        pytest.param("progression", lx.tl.progression, id="progression"),
+    ],
+)
+def test_every_argument_has_its_option_and_default(command: str, function: Callable[..., object]) -> None:
+    options = {p.name: p for p in cli.commands[command].params}
+    context = click.Context(cli.commands[command])
+    for name, argument in inspect.signature(function).parameters.items():
+        if name in ("adata", "copy", "show_progress"):
+            continue
+        option = options["genes_file" if name == "genes" else name]
+        if argument.default is inspect.Parameter.empty:
+            assert option.required, name
+        elif not option.multiple and name not in ("features", "order", "genes", "rng"):
+            given = option.get_default(context)
+            assert (given if isinstance(given, (bool, int, float, str)) else None) == argument.default, name
