@@ -192,11 +192,8 @@ def _summary(scores: pd.DataFrame) -> pd.DataFrame:
     best = str(table.loc[table["kind"] == "expression", "spearman_mean"].idxmax())
     gain = each.sub(each[best], axis=0)
     table["gain"], table["gain_low"], table["gain_high"] = gain.mean(), gain.quantile(0.025), gain.quantile(0.975)
-    against = {c: each["fused"] - each[f"fused, {c}"] for c in _CONTROLS}
-    for control, difference in against.items():
-        table.loc[f"fused, {control}", ["behind_fused", "behind_fused_low"]] = [
-            difference.mean(), difference.quantile(0.025),
-        ]  # fmt: skip
+    behind = pd.DataFrame({f"fused, {c}": each["fused"] - each[f"fused, {c}"] for c in _CONTROLS})
+    table["behind_fused"], table["behind_fused_low"] = behind.mean(), behind.quantile(0.025)
     return table
 
 
