@@ -30,7 +30,23 @@ def test_sets_hold_the_nearest_genes_by_centred_cosine(rng):
         cosines = np.array([_cos(e - mu, Q[q] - mu) for e in E])
         best = sorted(np.argsort(-cosines)[:15])
         assert np.flatnonzero(sets[q]).tolist() == best
-        np.testing.assert_allclose(sets[q, best], cosines[best] / cosines[best].sum(), rtol=1e-9)
+        np.testing.assert_allclose(sets[q, best], cosines[best] ** 2 / (cosines[best] ** 2).sum(), rtol=1e-9)
+
+
+def test_genes_near_every_phrase_are_discounted(rng):
+    E, Q, B = (rng.normal(size=(n, 10)) + 4 for n in (200, 3, 50))
+    E[:5] += 3 * (Q[0] - E.mean(axis=0)) + 3 * (B.mean(axis=0) - E.mean(axis=0)) * 10
+    mu = E.mean(axis=0)
+    near = np.array([[_cos(e - mu, q - mu) for e in E] for q in Q])
+    usual = np.array([np.mean([_cos(e - mu, b - mu) for b in B]) for e in E])
+    sets = concept_sets(E, Q, n_genes=15, background=B).toarray()
+    for q in range(3):
+        own = np.where(near[q] > 0, near[q] - usual, 0)
+        best = np.sort(np.argsort(-own)[:15])
+        assert np.flatnonzero(sets[q]).tolist() == best.tolist()
+        np.testing.assert_allclose(sets[q, best], own[best] ** 2 / (own[best] ** 2).sum(), rtol=1e-9)
+    plain = concept_sets(E, Q, n_genes=15).toarray()
+    assert sets[0, :5].sum() < plain[0, :5].sum()
 
 
 def test_centring_matters_for_vectors_in_a_narrow_cone(rng):
@@ -51,6 +67,7 @@ def test_genes_that_point_away_are_left_out():
 def test_a_query_at_the_mean_has_no_genes(rng):
     E = rng.normal(size=(30, 4))
     assert concept_sets(E, E.mean(axis=0)).nnz == 0
+    assert concept_sets(E, E.mean(axis=0), background=rng.normal(size=(9, 4))).nnz == 0
 
 
 def test_small_panels_keep_half_their_genes_at_most(rng):

@@ -32,13 +32,22 @@ _ROWS = 8192  # cells at a time
 
 
 def concept_sets(
-    vectors: ArrayLike, queries: ArrayLike, *, n_genes: int | None = N_GENES, mean: ArrayLike | None = None
+    vectors: ArrayLike,
+    queries: ArrayLike,
+    *,
+    n_genes: int | None = N_GENES,
+    mean: ArrayLike | None = None,
+    background: ArrayLike | None = None,
 ) -> sp.csr_matrix:
-    r"""Genes nearest each query, weighted by cosine.
+    r"""Genes nearest each query, weighted by how much nearer it they are than to phrases in general.
 
-    .. math:: w_{qg} = \cos(e_g - \mu,\; q - \mu)
+    .. math::
+        s_{qg} = \cos(e_g - \mu,\; q - \mu) - \frac1K \sum_{k=1}^K \cos(e_g - \mu,\; b_k - \mu), \qquad
+        w_{qg} \propto s_{qg}^2
 
-    for the `n_genes` genes where it is largest and positive, divided by their sum; 0 for all others.
+    for the `n_genes` genes where s is largest (s and the cosine itself positive), scaled to sum to 1; 0 for all others.
+    The background phrases b take away what makes a gene near everything: a long, general text. Squares let the nearest
+    genes speak loudest. Both were chosen on half of the programmes of ``evaluation/concepts`` and held on the others.
 
     Parameters
     ----------
@@ -51,6 +60,9 @@ def concept_sets(
         with a negative cosine too, divided by the sum of sizes: a dense score, which can point the wrong way.
     mean
         The point :math:`\mu`; default: the mean of `vectors`.
+    background
+        Vectors of phrases of all kinds, shape ``(K, d)``, such as a lexicon; None: nothing is taken away. A dense score
+        does without.
 
     Returns
     -------
@@ -73,14 +85,17 @@ def concept_sets(
     cosine = _unit(asked - center) @ _unit(genes - center).T
     if n_genes is None:
         return sp.csr_matrix(cosine / np.maximum(np.abs(cosine).sum(axis=1, keepdims=True), 1e-300))
+    usual = np.zeros(len(genes))
+    if background is not None:
+        usual = _unit(genes - center) @ _unit(np.asarray(background, dtype=np.float64) - center).mean(axis=0)
     keep = max(1, min(n_genes, genes.shape[0] // 2))
     rows, columns, weights = [], [], []
-    for q, line in enumerate(cosine):
+    for q, line in enumerate(np.where(cosine > 0, cosine - usual, 0.0)):
         best = np.argsort(-line, kind="stable")[:keep]
         best = np.sort(best[line[best] > 0])
         rows.append(np.full(len(best), q))
         columns.append(best)
-        weights.append(line[best] / line[best].sum() if len(best) else line[best])
+        weights.append(line[best] ** 2 / (line[best] ** 2).sum() if len(best) else line[best])
     return sp.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=cosine.shape)
 
 

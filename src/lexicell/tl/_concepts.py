@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _keys
 from .._errors import InputError, check_key
 from .._values import read_values, recorded
-from ..core.concepts import N_GENES, cell_zscores, concept_sets, contrast_scores
+from ..core.concepts import N_GENES, cell_zscores, contrast_scores
 from ..core.donors import donor_means
 from ..core.embedding import GeneEmbedding
 from ..core.moderated import moderated_t
@@ -48,8 +48,9 @@ def concepts(
 ) -> AnnData | None:
     r"""Score cells, and groups of cells, by phrases.
 
-    A phrase stands for the `n_genes` genes whose texts are nearest it, :math:`w_{qg} = \cos(e_g - \mu, q - \mu)`,
-    positive ones only, scaled to sum to 1; :math:`\mu` is the mean of the gene vectors. A cell's raw score is
+    A phrase stands for the `n_genes` genes whose texts are nearest it: :math:`w_{qg} \propto s_{qg}^2`, scaled to sum
+    to 1, with :math:`s_{qg}` the centred cosine of gene and phrase less the gene's mean cosine to the shipped lexicon,
+    so that genes near everything count for less (:func:`lexicell.core.concepts.concept_sets`). A cell's raw score is
     :math:`\sum_g w_{qg} z_g`, with z the z-score of log expression over all cells. What is written is its distance from
     random gene sets with the same weights and the same expression, in their standard deviations: a scale on which
     cells and phrases can be compared, not a test. There are no p values for single cells.
@@ -131,7 +132,7 @@ def concepts(
     like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
     values = read_values(adata, layer=layer, use_raw=use_raw, like=like)
     z = _words.zscores(values, known)
-    sets = concept_sets(z.vectors, phrases.vectors, n_genes=None if dense else n_genes)
+    sets = phrases.sets(z.vectors, n_genes=None if dense else n_genes)
     scores = cell_zscores(z.deviations, z.baseline, sets, z.mean)
     result: dict[str, Any] = {"sets": _sets(sets, phrases, z)}
     if groupby is not None:
@@ -153,11 +154,7 @@ def _phrases(queries: Sequence[str] | str | None, vectors: ArrayLike | None, gen
     if vectors is not None:
         if queries is None:
             raise InputError("query_vectors= needs queries=, which name them")
-        names = [queries] if isinstance(queries, str) else [str(q) for q in queries]
-        matrix = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
-        if len(matrix) != len(names) or len(set(names)) != len(names):
-            raise InputError(f"{len(matrix)} query vectors do not fit {len(set(names))} distinct queries")
-        return _words.Phrases(np.asarray(names, dtype=object), matrix, "given")
+        return _words.given(queries, vectors, genes)
     if queries is not None:
         return _words.phrases_of(queries, genes)
     shipped = _words.shipped_lexicon(genes)

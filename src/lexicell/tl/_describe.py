@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._values import Values
-from ..core.concepts import concept_sets, contrast_scores
+from ..core.concepts import contrast_scores
 from ..core.expression import group_profiles
 from ._words import Phrases, ZScores
 
@@ -89,7 +89,7 @@ def words(
     expression: a scale, not a test), ``score`` (weighted mean change of the phrase's genes), ``genes`` (those that
     contribute most).
     """
-    sets = concept_sets(z.vectors, phrases.vectors)
+    sets = phrases.sets(z.vectors)
     got = contrast_scores(changes, sets, z.mean)
     blocks = []
     for k, name in enumerate(names):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _keys
 from .._errors import InputError, MissingKeyError, check_choice, check_key
 from .._values import recorded
-from ..core.concepts import N_GENES, concept_sets
+from ..core.concepts import N_GENES
 from ..core.embedding import GeneEmbedding
 from . import _describe, _splits, _words
 from ._linear import LinearForm, linear_form
@@ -261,12 +261,9 @@ def _of_concept(
     options["score"] = score or ("dense" if asked.get("dense", False) else "sparse")
     size = int(asked.get("n_genes", N_GENES))
     known = _words.gene_vectors(adata, use_rep, genes)
-    if vector is None:
-        vector = _words.phrases_of([concept], known).vectors
+    phrase = _words.phrases_of([concept], known) if vector is None else _words.given(concept, vector, known)
     z = _words.zscores(form.values, known)
-    weights = concept_sets(z.vectors, vector, n_genes=None if options["score"] == "dense" else size).toarray()
-    if len(weights) != 1:
-        raise InputError(f"{len(weights)} query_vectors given for one concept")
+    weights = phrase.sets(z.vectors, n_genes=None if options["score"] == "dense" else size).toarray()
     if not weights.any():
         raise InputError(f"no gene has a text near '{concept}'")
     return _splits.concept(z, weights[0])

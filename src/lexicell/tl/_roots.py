@@ -156,12 +156,12 @@ def _markers(adata: AnnData, value: Any, use_rep: str, layer: str | None, use_ra
 def _words_root(
     adata: AnnData, words: str, use_rep: str, genes: GeneEmbedding | None, layer: str | None, use_raw: bool | None
 ) -> Root:
-    from ..core.concepts import cell_scores, concept_sets
+    from ..core.concepts import cell_scores
     from . import _words
 
     known = _words.gene_vectors(adata, use_rep, genes)
     like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
     z = _words.zscores(read_values(adata, layer=layer, use_raw=use_raw, like=like), known)
     query = _words.embed_queries([words], known)
-    sets = concept_sets(z.vectors, query.vectors)
+    sets = query.sets(z.vectors)
     return Root(f"words:{words}", np.zeros(0, np.int64), cell_scores(z.deviations, z.baseline, sets)[:, 0])

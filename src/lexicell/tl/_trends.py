@@ -179,7 +179,7 @@ def _concepts(
     adata: AnnData, ordered: Ordered, values: Any, genes: GeneEmbedding | None, queries: Sequence[str] | None
 ) -> tuple[NDArray[Any], NDArray[np.float64]] | None:
     """Names and scores, cells x concepts; None, with a warning, where there are no vectors to make them from."""
-    from ..core.concepts import cell_scores, concept_sets
+    from ..core.concepts import cell_scores
 
     try:
         known = _words.gene_vectors(adata, ordered.use_rep, genes)
@@ -192,7 +192,7 @@ def _concepts(
             raise
         warnings.warn(f"no concepts along the trajectory: {error}", UserWarning, stacklevel=3)
         return None
-    scores = cell_scores(z.deviations, z.baseline, concept_sets(z.vectors, phrases.vectors))
+    scores = cell_scores(z.deviations, z.baseline, phrases.sets(z.vectors))
     return phrases.names.astype(str), scores
 
 

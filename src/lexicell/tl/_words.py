@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError, MissingKeyError
 from .._keys import X_TEXT
 from .._values import Values, recorded
+from ..core.concepts import N_GENES, concept_sets
 from ..core.embedding import GeneEmbedding
 from ..core.expression import column_stats, zscore_sparse
 
@@ -24,6 +25,7 @@ __all__ = [
     "ZScores",
     "embed_queries",
     "gene_vectors",
+    "given",
     "phrases_of",
     "shipped_lexicon",
     "text_entry",
@@ -43,11 +45,19 @@ class Phrases:
         Shape ``(n, d)``.
     source
         Where they come from, for provenance.
+    background
+        Vectors of phrases of all kinds, against which genes near everything are discounted; None where the shipped
+        lexicon has none of this embedder.
     """
 
     names: NDArray[Any]
     vectors: NDArray[np.float32]
     source: str
+    background: NDArray[np.float32] | None = None
+
+    def sets(self, vectors: NDArray[np.float32], *, n_genes: int | None = N_GENES) -> sp.csr_matrix:
+        """Genes that stand for each phrase, phrases x genes: :func:`lexicell.core.concepts.concept_sets`."""
+        return concept_sets(vectors, self.vectors, n_genes=n_genes, background=self.background)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +158,7 @@ def shipped_lexicon(genes: GeneEmbedding) -> Phrases | None:
     if lexicon.manifest()["space"] != space:
         return None
     table, vectors = lexicon.load()
-    return Phrases(table["concept"].to_numpy(dtype=object), vectors, "shipped lexicon")
+    return Phrases(table["concept"].to_numpy(dtype=object), vectors, "shipped lexicon", vectors)
 
 
 def phrases_of(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
@@ -175,7 +185,7 @@ def phrases_of(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
         made = embed_queries(own, genes)
         vectors[known < 0] = made.vectors
         source = made.source if len(own) == len(words) else f"shipped lexicon and {made.source}"
-    return Phrases(np.asarray(words, dtype=object), vectors, source)
+    return Phrases(np.asarray(words, dtype=object), vectors, source, _background(genes))
 
 
 def _distinct(queries: Sequence[str]) -> list[str]:
@@ -205,4 +215,25 @@ def embed_queries(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
         )
     from .. import embedders
 
-    return Phrases(np.asarray(words, dtype=object), embedders.embed(words, name), f"queries embedded by {name}")
+    vectors = embedders.embed(words, name)
+    return Phrases(np.asarray(words, dtype=object), vectors, f"queries embedded by {name}", _background(genes))
+
+
+def given(queries: Sequence[str] | str, vectors: ArrayLike, genes: GeneEmbedding) -> Phrases:
+    """Phrases whose vectors the user brings.
+
+    Raises
+    ------
+    InputError
+        If they do not fit, or a query is empty or stands twice.
+    """
+    names = [queries] if isinstance(queries, str) else [str(q) for q in queries]
+    matrix = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
+    if len(matrix) != len(names) or len(set(names)) != len(names):
+        raise InputError(f"{len(matrix)} query vectors do not fit {len(set(names))} distinct queries")
+    return Phrases(np.asarray(names, dtype=object), matrix, "given", _background(genes))
+
+
+def _background(genes: GeneEmbedding) -> NDArray[np.float32] | None:
+    shipped = shipped_lexicon(genes)
+    return None if shipped is None else shipped.background
