@@ -158,9 +158,13 @@ class Pooler:
         BadValueError
             At the first cell with a value that cannot be used; `first_row` is the number of the block's first row.
         """
+        selected = self._select(block, library, first_row)
+        self._sum(selected, out)
+        return _ratio(selected.covered, selected.totals), np.diff(selected.offsets)
+
+    def _sum(self, selected: _Selected, out: NDArray[np.float32]) -> None:
         from ._kernels._moments import score
 
-        selected = self._select(block, library, first_row)
         k = int(selected.offsets[-1])
         if self._scores is not None:
             score(selected.rows[:k], selected.weights[:k], self._scores)
@@ -168,8 +172,6 @@ class Pooler:
         gather = _gather()
         gather(self._panels, self._place, selected.rows, selected.weights, selected.offsets, self._segment,
                self._scale(selected), self._shift, self.l2, room.genes, room.both, room.sums, out)  # fmt: skip
-        coverage = _ratio(selected.covered, selected.totals)
-        return coverage, np.diff(selected.offsets)
 
     def add_moments(
         self, block: Sparse | Dense, library: NDArray[np.float64], *, first_row: int = 0

@@ -1,0 +1,1 @@
+"""Speed and memory, always beside what others do on the same work: ``python -m benchmarks``."""
