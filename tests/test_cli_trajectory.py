@@ -137,6 +137,7 @@ def test_mistakes_are_one_line(
     ("command", "function"),
     [
         pytest.param("trajectory", lx.tl.trajectory, id="trajectory"),
+        pytest.param("fates", lx.tl.fates, id="fates"),
         pytest.param("trends", lx.tl.trends, id="trends"),
         pytest.param("movement", lx.tl.movement, id="movement"),
         pytest.param("progression", lx.tl.progression, id="progression"),

@@ -63,7 +63,7 @@ def run(adata: anndata.AnnData) -> dict[str, float]:
     """Expression PCA, then the public trajectory from the first cell in time."""
     lx.emb.expression_pca(adata)
     root = str(adata.obs_names[adata.obs["time"].argmin()])
-    lx.tl.trajectory(adata, root=root, use_rep="X_expression", n_bootstraps=0)
+    lx.tl.trajectory(adata, root=root, use_rep="X_expression", groupby="truth", n_bootstraps=0)
     table = adata.uns["lexicell"]["X_expression"]["trajectory"]["table"]
     truth = adata.obs["truth"].astype(str)
     found = adata.obs["expression_branch"].astype(object).fillna("none").astype(str)

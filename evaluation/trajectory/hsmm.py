@@ -35,7 +35,7 @@ def load(folder: Path) -> anndata.AnnData:
 def score(adata: anndata.AnnData, key: str, rows: np.ndarray) -> tuple[float, float]:
     """Spearman and Kendall with hours of one draw."""
     sub = anndata.AnnData(obs=adata.obs.iloc[rows][["stage", "Hours"]].copy(), obsm={"X_now": adata.obsm[key][rows]})
-    lx.tl.trajectory(sub, root="stage=0", use_rep="X_now", n_bootstraps=0)
+    lx.tl.trajectory(sub, root="stage=0", use_rep="X_now", groupby="stage", n_bootstraps=0)
     found = pseudotime_score(sub.obs["now_pseudotime"], sub.obs["Hours"], n_bootstraps=0)
     return found.spearman, found.kendall
 
@@ -43,12 +43,12 @@ def score(adata: anndata.AnnData, key: str, rows: np.ndarray) -> tuple[float, fl
 def coverage(adata: anndata.AnnData, key: str, draws: list[np.ndarray]) -> dict[str, float]:
     """Share of the values of other draws that the interval of all cells holds, and its width."""
     whole = anndata.AnnData(obs=adata.obs[["stage"]].copy(), obsm={"X_now": adata.obsm[key]})
-    lx.tl.trajectory(whole, root="stage=0", use_rep="X_now", n_bootstraps=50, rng=1)
+    lx.tl.trajectory(whole, root="stage=0", use_rep="X_now", groupby="stage", n_bootstraps=50, rng=1)
     time, low, high = (whole.obs[f"now_pseudotime{s}"].to_numpy() for s in ("", "_low", "_high"))
     inside = []
     for rows in draws:
         sub = anndata.AnnData(obs=whole.obs.iloc[rows][["stage"]].copy(), obsm={"X_now": adata.obsm[key][rows]})
-        lx.tl.trajectory(sub, root="stage=0", use_rep="X_now", n_bootstraps=0)
+        lx.tl.trajectory(sub, root="stage=0", use_rep="X_now", groupby="stage", n_bootstraps=0)
         again = match_scale(sub.obs["now_pseudotime"].to_numpy(), time[rows])
         known = np.isfinite(again) & np.isfinite(low[rows])
         inside.append(((again >= low[rows]) & (again <= high[rows]))[known].mean())

@@ -36,6 +36,7 @@ for _command in (
     _tools.cluster,
     _tools.vulnerability,
     _trajectory.trajectory,
+    _trajectory.fates,
     _trajectory.trends,
     _trajectory.movement,
     _trajectory.progression,

@@ -1,4 +1,4 @@
-"""Commands along a trajectory: trajectory, trends, movement, progression; and evaluate's options on time."""
+"""Commands along a trajectory: trajectory, fates, trends, movement, progression; and evaluate's options on time."""
 
 from __future__ import annotations
 
@@ -110,6 +110,33 @@ def trajectory(cells: Path, output: Path, root: tuple[str, ...], genes_file: Pat
             f"another root among the {len(rho)} looked at gives an order with Spearman {rho.median():.2f} "
             f"(median) and {rho.min():.2f} (lowest) with this one"
         )
+
+    _through(cells, output, work)
+
+
+@click.command()
+@CELLS
+@output_option()
+@click.option("--method", default="cellrank", show_default=True, help="cellrank or palantir.")
+@KEY
+@COMPONENT
+@click.option("--n-terminal", default=30, show_default=True, help="Cells that make a terminal state (CellRank).")
+@click.option("--n-waypoints", default=1200, show_default=True, help="Waypoints (Palantir).")
+@SEED
+@TABLE
+def fates(cells: Path, output: Path, table_file: Path | None, key: str, **options: Any) -> None:
+    """Say where each cell may end.
+
+    Probabilities of the terminal states, by CellRank or Palantir: needs the extra traj.
+    """
+    from .. import tl
+    from .._keys import UNS
+
+    def work(adata: AnnData) -> None:
+        tl.fates(adata, key=key, **options)
+        table = adata.uns[UNS][key]["fates"]["table"]
+        click.echo(table.to_string(float_format="%.3f"))
+        _save(table, table_file, index=True)
 
     _through(cells, output, work)
 

@@ -6,6 +6,7 @@ from ._classify import classify_vulnerability, predict_vulnerability
 from ._cluster import cluster
 from ._concepts import concepts
 from ._explain import explain
+from ._fates import fates
 from ._match_depth import match_depth
 from ._movement import movement
 from ._progression import progression
@@ -18,6 +19,7 @@ __all__ = [
     "cluster",
     "concepts",
     "explain",
+    "fates",
     "match_depth",
     "movement",
     "predict_vulnerability",
