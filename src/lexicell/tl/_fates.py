@@ -175,7 +175,7 @@ def _terminal_cells(
     found = {}
     for end, cell in tips.items():
         members = rows[ordered.branch[rows] == end]
-        tip = int(names.get_loc(cell))
+        tip = int(names.get_indexer(pd.Index([cell]))[0])
         distance = ((points[members] - points[tip]) ** 2).sum(axis=1)
         near = members[np.argsort(distance, kind="stable")[: max(1, min(n, len(members) // 5))]]
         found[str(end)] = names[np.union1d(near, [tip])].astype(str).tolist()
