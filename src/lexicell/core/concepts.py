@@ -120,7 +120,12 @@ def cell_scores(deviations: sp.csr_matrix, baseline: NDArray[np.float64], sets: 
 
 
 def cell_zscores(
-    deviations: sp.csr_matrix, baseline: NDArray[np.float64], sets: sp.csr_matrix, expression: ArrayLike
+    deviations: sp.csr_matrix,
+    baseline: NDArray[np.float64],
+    sets: sp.csr_matrix,
+    expression: ArrayLike,
+    *,
+    random_sets: sp.csr_matrix | None = None,
 ) -> NDArray[np.float32]:
     """Each cell's score of each concept against random gene sets with the same weights and expression.
 
@@ -134,6 +139,9 @@ def cell_zscores(
         As in :func:`cell_scores`.
     expression
         Mean expression of each gene, shape ``(n_genes,)``.
+    random_sets
+        Deviations of the same cells whose random sets make the scale, such as those before a change; default:
+        `deviations`.
 
     Returns
     -------
@@ -145,11 +153,11 @@ def cell_zscores(
     squared = np.asarray(sets.power(2) @ (member > 0))
     out = np.empty((deviations.shape[0], sets.shape[0]), dtype=np.float32)
     for start in range(0, len(out), _ROWS):
-        rows = sp.csr_matrix(deviations[start : start + _ROWS])
+        rows = sp.csr_matrix((deviations if random_sets is None else random_sets)[start : start + _ROWS])
         mean = rows @ member + baseline @ member
         square = (rows.power(2) + 2 * rows.multiply(baseline)) @ member + baseline**2 @ member
         spread = np.maximum(square - mean**2, 0.0) @ squared.T
-        off = cell_scores(rows, baseline, sets) - mean @ in_bin.T
+        off = cell_scores(sp.csr_matrix(deviations[start : start + _ROWS]), baseline, sets) - mean @ in_bin.T
         out[start : start + _ROWS] = np.divide(off, np.sqrt(spread), out=np.zeros_like(off), where=spread > 0)
     return out
 

@@ -9,7 +9,9 @@ from ._explain import explain
 from ._fates import fates
 from ._match_depth import match_depth
 from ._movement import movement
+from ._perturb import perturb
 from ._progression import progression
+from ._rank_perturbations import rank_perturbations
 from ._trajectory import trajectory
 from ._trends import trends
 from ._vulnerability import vulnerability
@@ -22,8 +24,10 @@ __all__ = [
     "fates",
     "match_depth",
     "movement",
+    "perturb",
     "predict_vulnerability",
     "progression",
+    "rank_perturbations",
     "trajectory",
     "trends",
     "vulnerability",

@@ -186,7 +186,7 @@ def _groups(
 ) -> pd.DataFrame:
     names, codes = _codes(adata.obs[groupby], groupby)
     rows = np.flatnonzero(codes >= 0)
-    labelled = _words.ZScores(z.ids, z.vectors, sp.csr_matrix(z.deviations[rows]), z.baseline, z.mean)
+    labelled = _words.ZScores(z.ids, z.vectors, sp.csr_matrix(z.deviations[rows]), z.baseline, z.mean, z.sd)
     changes = _describe.against_rest(labelled, codes[rows], len(names))
     got = contrast_scores(changes, sets, z.mean)
     blocks = [

@@ -7,19 +7,20 @@ is about the numbers that stand in the object.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._errors import InputError
+from .._errors import InputError, MissingKeyError, choices
 from .._slots import find_slot
 from .._values import Values, read_values, recorded
 from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
 from ..core.expression import zscore_sparse
+from ..core.perturbation import Change
 from ..core.pooling import PRESETS
 from ..core.space import GeneSpace
 from . import _words
@@ -53,6 +54,8 @@ class LinearForm:
         Whether the embedding itself was scaled to unit length afterwards.
     values
         The expression behind it.
+    is_normalised
+        Whether the weights of a cell are shares of a sum over its genes, so that all change when one does.
     """
 
     ids: NDArray[Any]
@@ -63,6 +66,7 @@ class LinearForm:
     offset: NDArray[np.float64]
     is_scaled: bool
     values: Values
+    is_normalised: bool = False
 
     def mean_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean weight of every gene over some cells."""
@@ -75,8 +79,13 @@ class LinearForm:
         return np.asarray(full, dtype=np.float64)
 
 
-def linear_form(adata: AnnData, use_rep: str, genes: GeneEmbedding | None = None) -> LinearForm:
+def linear_form(
+    adata: AnnData, use_rep: str, genes: GeneEmbedding | None = None, *, change: Change | None = None
+) -> LinearForm:
     """Build the linear form of a representation, and check it on some cells.
+
+    With a `change`, of the cells after it, weighted as before: moments, gene space and components stay as recorded, and
+    the top N and sums over a cell's genes are made anew. That form is not checked.
 
     Raises
     ------
@@ -88,18 +97,31 @@ def linear_form(adata: AnnData, use_rep: str, genes: GeneEmbedding | None = None
     """
     entry = recorded(adata, use_rep)
     if "gene_embedding" in entry:
-        form = _text(adata, use_rep, entry, genes)
+        form = _text(adata, use_rep, entry, genes, change)
     elif "based_on" in entry:
-        form = _fused(adata, entry, genes)
+        form = _fused(adata, entry, genes, change)
     elif "hvg" in entry:
-        form = _expression(adata, entry)
+        form = _expression(adata, entry, change)
     else:
         raise InputError(
             f"nothing is recorded on how obsm['{use_rep}'] was made, so it cannot be taken apart into genes; use an "
             "embedding made by lexicell.emb.cells, lexicell.emb.fuse or lexicell.emb.expression_pca"
         )
-    _check(adata, use_rep, form)
+    if change is None:
+        _check(adata, use_rep, form)
     return form
+
+
+def _read(adata: AnnData, params: dict[str, Any], change: Change | None) -> Values:
+    values = read_values(adata, like=params)
+    if change is None:
+        return values
+    columns = values.rows(np.asarray(change.genes, dtype=object))
+    if (columns < 0).any():
+        missing = [g for g, column in zip(change.genes, columns, strict=True) if column < 0]
+        raise MissingKeyError(f"{len(missing)} of the genes to change are not in the data: {choices(missing, limit=5)}")
+    log = change.log(values.log, columns, logged=values.params["normalization"] == "log1p")
+    return replace(values, log=log)
 
 
 def _check(adata: AnnData, use_rep: str, form: LinearForm) -> None:
@@ -115,16 +137,18 @@ def _check(adata: AnnData, use_rep: str, form: LinearForm) -> None:
         )
 
 
-def _text(adata: AnnData, use_rep: str, entry: dict[str, Any], genes: GeneEmbedding | None) -> LinearForm:
+def _text(
+    adata: AnnData, use_rep: str, entry: dict[str, Any], genes: GeneEmbedding | None, change: Change | None = None
+) -> LinearForm:
     params = entry["params"]
     preset = str(params["preset"])
     if preset not in PRESETS:
         raise InputError(f"preset '{preset}' is not a sum over genes, so it cannot be taken apart into genes")
     used = np.asarray(entry["genes"]).astype(object)
     known = _words.gene_vectors(adata, use_rep, genes).subset(used)
-    values = read_values(adata, like=params)
+    values = _read(adata, params, change)
     columns = values.rows(used)
-    log = _kept(adata, values, columns, known.ids, params)
+    log = _kept(adata, values, columns, known.ids, params, change)
     chosen, n = PRESETS[preset], len(used)
     vectors, baseline = known.vectors.astype(np.float64), np.zeros(n)
     if chosen.z_scored:
@@ -140,12 +164,17 @@ def _text(adata: AnnData, use_rep: str, entry: dict[str, Any], genes: GeneEmbedd
             weights = sp.csr_matrix(sp.diags_array(1 / np.where(total > 0, total, 1.0)) @ weights)
     return LinearForm(
         used, np.ones(n, dtype=bool), sp.csr_matrix(weights), baseline, vectors, np.zeros(vectors.shape[1]),
-        bool(params["l2"]), values,
+        bool(params["l2"]), values, chosen.divide_by in ("kept", "all"),
     )  # fmt: skip
 
 
 def _kept(
-    adata: AnnData, values: Values, columns: NDArray[np.int64], ids: NDArray[Any], params: dict[str, Any]
+    adata: AnnData,
+    values: Values,
+    columns: NDArray[np.int64],
+    ids: NDArray[Any],
+    params: dict[str, Any],
+    change: Change | None = None,
 ) -> sp.csr_matrix:
     """Log values of the genes with text, cut to the top N of each cell as the embedding cut them."""
     log = sp.csr_matrix(values.log[:, columns])
@@ -160,6 +189,11 @@ def _kept(
     raw = found.rows.read(0, found.rows.shape[0])
     stored = sp.csr_matrix(raw.values if hasattr(raw, "values") else (raw.data, raw.indices, raw.indptr),
                            shape=found.rows.shape)  # fmt: skip
+    if change is not None:
+        # The library divides all genes of a cell alike, so it does not change their order.
+        factor = np.ones(stored.shape[1])
+        factor[values.rows(np.asarray(change.genes, dtype=object))] = change.fold
+        stored = values.log if found.logged else sp.csr_matrix(stored @ sp.diags_array(factor))
     part = sp.csr_matrix(stored[:, columns])
     part.sum_duplicates()
     part.eliminate_zeros()
@@ -177,18 +211,20 @@ def _first(values: sp.csr_matrix, ranks: NDArray[np.int32], top_n: int) -> sp.cs
     return sp.csr_matrix((np.ones(len(chosen)), (row[chosen], values.indices[chosen])), shape=values.shape)
 
 
-def _expression(adata: AnnData, entry: dict[str, Any]) -> LinearForm:
-    values = read_values(adata, like=entry["params"])
+def _expression(adata: AnnData, entry: dict[str, Any], change: Change | None = None) -> LinearForm:
+    values = _read(adata, entry["params"], change)
     used, weights, baseline = _zscored(values, entry)
     loadings = np.asarray(entry["loadings"], dtype=np.float64)
     offset = -np.asarray(entry["center"]) @ loadings
     return LinearForm(used, np.zeros(len(used), dtype=bool), weights, baseline, loadings, offset, False, values)
 
 
-def _fused(adata: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None) -> LinearForm:
+def _fused(
+    adata: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None, change: Change | None = None
+) -> LinearForm:
     basis = str(entry["based_on"])
-    text = _text(adata, basis, recorded(adata, basis), genes)
-    values = read_values(adata, like=entry["params"])
+    text = _text(adata, basis, recorded(adata, basis), genes, change)
+    values = _read(adata, entry["params"], change)
     used, weights, baseline = _zscored(values, entry)
     loadings, scale = np.asarray(entry["loadings"], dtype=np.float64), np.asarray(entry["scale"], dtype=np.float64)
     p = len(used)
@@ -201,6 +237,7 @@ def _fused(adata: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None) -
         -np.asarray(entry["center"]) @ loadings,
         False,
         values,
+        text.is_normalised,
     )
 
 

@@ -72,8 +72,8 @@ class ZScores:
         Their vectors, shape ``(n_genes, d)``.
     deviations, baseline
         Sparse cells x genes, and one row.
-    mean
-        Mean of l over all cells, shape ``(n_genes,)``.
+    mean, sd
+        Mean and standard deviation of l over all cells, shape ``(n_genes,)``.
     """
 
     ids: NDArray[Any]
@@ -81,6 +81,11 @@ class ZScores:
     deviations: sp.csr_matrix
     baseline: NDArray[np.float64]
     mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+    def of(self, values: Values) -> sp.csr_matrix:
+        """Deviations of other values of the same genes, with the moments of these."""
+        return zscore_sparse(sp.csr_matrix(values.log[:, values.rows(self.ids)]), self.mean, self.sd)[0]
 
     def group_means(self, pick: sp.csr_matrix) -> NDArray[np.float64]:
         """Mean z of groups of cells; `pick` is groups x cells with rows that sum to 1."""
@@ -142,7 +147,7 @@ def zscores(values: Values, genes: GeneEmbedding) -> ZScores:
         )
     deviations, baseline = zscore_sparse(sp.csr_matrix(log[:, varies]), mean[varies], sd[varies])
     kept = columns[varies]
-    return ZScores(values.genes[kept], genes.vectors[rows[kept]], deviations, baseline, mean[varies])
+    return ZScores(values.genes[kept], genes.vectors[rows[kept]], deviations, baseline, mean[varies], sd[varies])
 
 
 def embedder_of(genes: GeneEmbedding) -> str:
