@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import lexicell as lx
 from lexicell._errors import InputError, MissingKeyError
 from lexicell._evaluate import Evaluation, evaluate, verdict
+from lexicell._representations import representations
 from lexicell.core.controls import shuffled
 
 N_GENES, N_CELLS, N_CLASSES = 900, 330, 3
@@ -102,6 +103,13 @@ def labelled(values: list[object]) -> anndata.AnnData:
     return adata
 
 
+def negative() -> anndata.AnnData:
+    """Scaled values, from which no counts can be had."""
+    adata = labelled(["a", "b"] * 9)
+    adata.X = sp.csr_matrix(adata.X.toarray() - 1.5)
+    return adata
+
+
 @pytest.mark.parametrize(
     ("adata", "options", "error", "words"),
     [
@@ -111,6 +119,8 @@ def labelled(values: list[object]) -> anndata.AnnData:
         pytest.param(labelled(["a", "b"] * 9), {"use_reps": ["X_pca"]}, MissingKeyError, "'X_pca'", id="no-such-rep"),
         pytest.param(labelled(["a", "b"] * 9), {"label": "lable"}, MissingKeyError, "'label'", id="no-such-column"),
         pytest.param(labelled(["a", "b"] * 9), {"n_controls": 0}, InputError, "says nothing", id="no-controls"),
+        pytest.param(labelled(["a", "b"] * 9), {"batch": "donor"}, MissingKeyError, "'class'", id="no-such-batch"),
+        pytest.param(negative(), {}, InputError, "negative", id="no-counts"),
     ],
 )
 def test_bad_input_is_refused(
@@ -118,3 +128,34 @@ def test_bad_input_is_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         evaluate(adata, **{"label": "label", **options})
+
+
+def test_small_classes_and_missing_labels_are_dropped_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    adata, genes = planted()
+    values = adata.obs["class"].astype(object)
+    values.iloc[0], values.iloc[1:4] = None, "rare"
+    adata.obs["class"] = values
+    seen = {}
+
+    def score(made, cells, labels, batch, how):  # type: ignore[no-untyped-def]
+        seen[made.name] = (cells.n_obs, sorted(set(labels)))
+        return {"ari": 0.5}
+
+    monkeypatch.setattr("lexicell._evaluate._score", score)
+    found = evaluate(adata, label="class", genes=genes, n_controls=1)
+    assert found.dropped == {"rare": 3, "(no label)": 1}
+    assert set(seen.values()) == {(N_CELLS - 4, ["a", "b", "c"])}
+    assert {"fused", "whitened", "paper, top 50", "variable genes, 2000", "scanpy default"} <= set(seen)
+
+
+@pytest.mark.parametrize("name", ["paper", "whitened", "fused", "expression PCA, 300 genes", "variable genes, 2000",
+                                  "scanpy default"])  # fmt: skip
+def test_what_is_fitted_inside_a_fold_does_not_see_the_other_cells(name: str) -> None:
+    """Cells left out of a fit may hold anything: it changes neither the fit nor the others' place in it."""
+    adata, genes = planted()
+    made = {r.name: r for r in representations(genes, 1, {})}[name]
+    inside, outside = made.fit(adata[:300].copy()), made.fit(adata.copy())
+    np.testing.assert_allclose(inside.apply(adata[:300].copy()), inside.matrix, atol=2e-3)
+    assert inside.apply(adata[300:].copy()).shape == (30, inside.matrix.shape[1])
+    if name != "variable genes, 2000":  # all 900 genes vary, so that nothing is chosen there
+        assert not np.allclose(inside.matrix, outside.matrix[:300], atol=2e-3)

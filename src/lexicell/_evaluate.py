@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from ._errors import InputError, check_key
 from ._progress import progress
+from ._representations import CONTROLS, Fitted, Representation, representations
+from ._scib import check_scib, scib_scores
 from .core import metrics
-from .core.controls import random_vectors, shuffled
 from .core.embedding import GeneEmbedding
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Evaluation", "evaluate", "verdict"]
 _RESOLUTIONS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 _FEWEST = 5  # cells a class, so that five folds have one each
 _TIE = 0.05  # differences in ARI below this are ties (0.10 below 300 cells), whatever their spread
-_CONTROLS = ("shuffled texts", "random vectors")
+_CONTROLS = tuple(CONTROLS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,7 @@ def evaluate(
     n_controls: int = 3,
     n_boot: int | None = None,
     n_neighbors: int = 15,
+    scib: bool = False,
     rng: int = 0,
     show_progress: bool | None = None,
 ) -> Evaluation:
@@ -117,6 +118,9 @@ def evaluate(
         ordered anew.
     n_neighbors
         Neighbours a cell in the graph.
+    scib
+        Whether to add the scores of scib-metrics, each under ``scib_`` and its name there: ``silhouette_label``,
+        ``clisi`` and, with `batch`, ``isolated_labels``, ``ilisi`` and ``silhouette_batch``. Needs ``lexicell[eval]``.
     rng
         Seed of everything random.
     show_progress
@@ -127,8 +131,8 @@ def evaluate(
     Evaluation
         Scores: ``ari``, ``ami``, ``nmi`` (Leiden, mean over resolutions .1 to 1.5), ``ari_at_k`` (Leiden at the number
         of classes), ``kmeans_ari``, ``asw`` (silhouette of the labels), ``knn`` and ``lr`` (balanced accuracy, five
-        folds, classifier and its scaling fitted inside the folds; representations are fitted on all cells, without
-        labels), ``batch_mixing`` where asked for. `adata` is not changed.
+        folds; classifier, scaling and the representation itself, its variable genes, z-scores and components, are
+        fitted inside the folds, all but those of `use_reps`), ``batch_mixing`` where asked for. `adata` is not changed.
 
         Scores against `time`: ``spearman`` and ``kendall`` (all cells; ``_low`` and ``_high``: 95 % of the draws),
         ``spearman_mean`` over the draws, ``spearman_sd`` (over seeds of a control), ``gain`` (mean over draws of the
@@ -139,7 +143,9 @@ def evaluate(
     Raises
     ------
     MissingKeyError
-        If the column or a representation does not exist.
+        If the column or a representation does not exist; the message lists those that do.
+    MissingDependencyError
+        If `scib` is asked for and scib-metrics is not installed.
     InputError
         If fewer than two classes have five cells, the times have no order, or the values cannot be used.
 
@@ -163,14 +169,16 @@ def evaluate(
         check_key(key, adata.obsm.keys(), "representation in obsm")
     if n_controls < 1:
         raise InputError("n_controls must be at least 1: a text result without a control says nothing")
+    if scib:
+        check_scib()
     source = {"layer": layer, "use_raw": use_raw, "normalization": normalization, "library_size": library_size}
     if time is not None:
         truth = truth_of(adata, time=time, order=order, root=root, branch=branch, trunk=trunk)
         work = adata[truth.keep].copy()
         genes = emb.genes(work, organism=organism) if genes is None else genes
-        jobs = list(_jobs(work, genes, reps, n_controls, source))
+        made = [(r.name, r.kind, r.seed, partial(_matrix_of, r, work)) for r in _all(genes, n_controls, source, reps)]
         draws = 20 if n_boot is None else n_boot
-        found = evaluate_time(jobs, truth, n_draws=draws, n_neighbors=n_neighbors, rng=rng, show_progress=show_progress)
+        found = evaluate_time(made, truth, n_draws=draws, n_neighbors=n_neighbors, rng=rng, show_progress=show_progress)
         params = {
             "time": time, "root": truth.root_name, "branch": branch or "", "cells": len(truth.keep),
             "genes": len(genes), "gene_embedding": genes.hash, "n_controls": n_controls, "n_neighbors": n_neighbors,
@@ -183,16 +191,14 @@ def evaluate(
     work = adata[keep].copy()
     labels = work.obs[label].astype(str).to_numpy(dtype=object)
     genes = emb.genes(work, organism=organism) if genes is None else genes
-    n_boot = 200 if n_boot is None else n_boot
-    jobs = list(_jobs(work, genes, reps, n_controls, source))
+    jobs = _all(genes, n_controls, source, reps)
+    batches = None if batch is None else work.obs[batch].astype(str).to_numpy()
+    how = _How(n_neighbors, 200 if n_boot is None else n_boot, int(rng), scib)
     rows = []
     with progress("evaluating", len(jobs), show=show_progress) as advance:
-        for name, kind, seed, make in jobs:
-            matrix = make()
-            rows.append({
-                "representation": name, "kind": kind, "seed": seed,
-                **_score(matrix, labels, work.obs[batch] if batch else None, n_neighbors, n_boot, rng),
-            })  # fmt: skip
+        for job in jobs:
+            known = {"representation": job.name, "kind": job.kind, "seed": job.seed}
+            rows.append({**known, **_score(job, work, labels, batches, how)})
             advance()
     scores = pd.DataFrame(rows)
     table = _summary(scores)
@@ -202,6 +208,29 @@ def evaluate(
         **{k: str(v or "") for k, v in source.items()},
     }  # fmt: skip
     return Evaluation(table, scores, verdict(table, len(labels)), dropped, params)
+
+
+def _all(genes: GeneEmbedding, n_controls: int, source: dict[str, Any], reps: list[str]) -> list[Representation]:
+    return [*representations(genes, n_controls, source), *(Representation(k, "given", 0, _given(k)) for k in reps)]
+
+
+def _matrix_of(made: Representation, adata: AnnData) -> NDArray[Any]:
+    return made.fit(adata).matrix
+
+
+@dataclass(frozen=True)
+class _How:
+    n_neighbors: int
+    n_boot: int
+    seed: int
+    scib: bool
+
+
+def _given(key: str) -> Callable[[AnnData], Fitted]:
+    def read(cells: AnnData) -> NDArray[Any]:
+        return np.asarray(cells.obsm[key])
+
+    return lambda cells: Fitted(read(cells), read)
 
 
 def _usable(column: pd.Series) -> tuple[NDArray[np.bool_], dict[str, int]]:
@@ -220,99 +249,23 @@ def _usable(column: pd.Series) -> tuple[NDArray[np.bool_], dict[str, int]]:
     return keep, dropped
 
 
-Job = tuple[str, str, int, Callable[[], NDArray[Any]]]
-
-
-def _jobs(
-    adata: AnnData, genes: GeneEmbedding, reps: list[str], n_controls: int, source: dict[str, Any]
-) -> Iterator[Job]:
-    """Every representation: its name, kind, seed and the call that makes it."""
-    from . import emb
-
-    def text(vectors: GeneEmbedding, preset: str, top_n: int | str | None = "preset") -> NDArray[Any]:
-        emb.cells(adata, vectors, preset=preset, top_n=top_n, key_added="X_evaluated", **source)
-        return np.asarray(adata.obsm["X_evaluated"])
-
-    def fused(vectors: GeneEmbedding) -> NDArray[Any]:
-        text(vectors, "whitened")
-        emb.fuse(adata, use_rep="X_evaluated", key_added="X_evaluated_fused", **source)
-        return np.asarray(adata.obsm["X_evaluated_fused"])
-
-    def expression(n_top_genes: int, n_components: int = 20) -> NDArray[Any]:
-        emb.expression_pca(adata, n_top_genes=n_top_genes, n_components=n_components, key_added="X_evaluated", **source)
-        return np.asarray(adata.obsm["X_evaluated"])
-
-    def paper(vectors: GeneEmbedding, top_n: int | str | None = "preset") -> NDArray[Any]:
-        return _reduced(text(vectors, "paper", top_n))
-
-    def whitened(vectors: GeneEmbedding) -> NDArray[Any]:
-        return _reduced(text(vectors, "whitened"))
-
-    makers: dict[str, Callable[[GeneEmbedding], NDArray[Any]]] = {"paper": paper, "whitened": whitened, "fused": fused}
-    for name, make in makers.items():
-        yield name, "text", 0, partial(make, genes)
-    for n in (50, 200):
-        yield f"paper, top {n}", "text", 0, partial(paper, genes, n)
-    yield "paper, all genes", "text", 0, partial(paper, genes, None)
-    for n in (300, 1000, 2000):
-        yield f"expression PCA, {n} genes", "expression", 0, partial(expression, n)
-    yield "scanpy default", "expression", 0, partial(_scanpy_default, adata, source)
-    for name, make in makers.items():
-        for control, vectors in zip(_CONTROLS, (shuffled, random_vectors), strict=True):
-            for seed in range(n_controls):
-                yield f"{name}, {control}", "control", seed, partial(_of, make, vectors, genes, seed)
-    for key in reps:
-        yield key, "given", 0, partial(np.asarray, adata.obsm[key])
-
-
-def _of(
-    make: Callable[[GeneEmbedding], NDArray[Any]],
-    control: Callable[..., GeneEmbedding],
-    genes: GeneEmbedding,
-    seed: int,
-) -> NDArray[Any]:
-    return make(control(genes, seed=seed))
-
-
-def _reduced(matrix: NDArray[Any]) -> NDArray[Any]:
-    """The first 50 principal components, so that representations enter the graph with a like number of columns."""
-    from sklearn.decomposition import PCA
-
-    return np.asarray(
-        PCA(min(50, *matrix.shape), svd_solver="full").fit_transform(np.asarray(matrix, dtype=np.float64))
-    )
-
-
-def _scanpy_default(adata: AnnData, source: dict[str, Any]) -> NDArray[Any]:
-    """What scanpy's tutorial does: 2,000 variable genes by dispersion, scaled, 50 components."""
-    import anndata
-    import scanpy as sc
-
-    from ._values import read_values
-
-    values = read_values(adata, **source)
-    plain = anndata.AnnData(values.log.copy(), var=pd.DataFrame(index=values.genes.astype(str)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sc.pp.filter_genes(plain, min_cells=3)
-        sc.pp.highly_variable_genes(plain, n_top_genes=min(2000, plain.n_vars))
-        plain = plain[:, plain.var["highly_variable"]].copy()
-        sc.pp.scale(plain, max_value=10)
-        sc.pp.pca(plain, n_comps=min(50, plain.n_obs - 1, plain.n_vars - 1), random_state=0)
-    return np.asarray(plain.obsm["X_pca"])
-
-
 def _score(
-    matrix: NDArray[Any], labels: NDArray[Any], batch: pd.Series | None, n_neighbors: int, n_boot: int, seed: int
+    made: Representation, adata: AnnData, labels: NDArray[Any], batch: NDArray[Any] | None, how: _How
 ) -> dict[str, float]:
     from .tl._graph import graph_of, kmeans, leiden, resolution_for
 
-    k = len(set(labels))
-    run = leiden(graph_of(matrix, min(n_neighbors, len(labels) - 1), "euclidean", seed))
+    fitted, k, seed = made.fit(adata), len(set(labels)), how.seed
+    matrix = fitted.matrix
+    run = leiden(graph_of(matrix, min(how.n_neighbors, len(labels) - 1), "euclidean", seed))
     sweep = [run(r, seed) for r in _RESOLUTIONS]
     each = pd.DataFrame([metrics.agreement(labels, codes) for codes in sweep])
-    interval = np.mean([metrics.bootstrap_ari(labels, codes, n=n_boot, rng=seed) for codes in sweep], axis=0)
+    interval = np.mean([metrics.bootstrap_ari(labels, codes, n=how.n_boot, rng=seed) for codes in sweep], axis=0)
     at_k = run(resolution_for(lambda r: run(r, seed), k), seed)
+
+    def fold(fit: NDArray[np.int64], rest: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        inside = made.fit(adata[fit].copy())
+        return inside.matrix, inside.apply(adata[rest].copy())
+
     found = {
         **each.mean().to_dict(),
         "ari_low": float(interval[0]),
@@ -320,11 +273,12 @@ def _score(
         "ari_at_k": metrics.agreement(labels, at_k)["ari"],
         "kmeans_ari": metrics.agreement(labels, kmeans(matrix, k, seed))["ari"],
         "asw": metrics.silhouette(matrix, labels, rng=seed),
-        "knn": metrics.balanced_accuracy(matrix, labels, classifier="knn", rng=seed),
-        "lr": metrics.balanced_accuracy(matrix, labels, classifier="lr", rng=seed),
+        **metrics.balanced_accuracy(fold, labels, rng=seed),
     }
     if batch is not None:
-        found["batch_mixing"] = metrics.batch_mixing(matrix, batch.astype(str).to_numpy(), labels)
+        found["batch_mixing"] = metrics.batch_mixing(matrix, batch, labels)
+    if how.scib:
+        found |= scib_scores(matrix, labels, batch)
     return {str(name): float(value) for name, value in found.items()}
 
 

@@ -50,25 +50,29 @@ def test_better_separation_scores_higher(rng: np.random.Generator) -> None:
     near, far = blobs(rng, 1.0), blobs(rng, 8.0)
     assert silhouette(*far) > 0.6 > silhouette(*near)
     for classifier in ("knn", "lr"):
-        assert balanced_accuracy(*far, classifier=classifier) > 0.98
-        assert balanced_accuracy(*near, classifier=classifier) < 0.9
+        assert balanced_accuracy(*far, classifiers=[classifier])[classifier] > 0.98
+        assert balanced_accuracy(*near, classifiers=[classifier])[classifier] < 0.9
 
 
 @pytest.mark.parametrize("classifier", ["knn", "lr"])
 def test_labels_that_mean_nothing_are_predicted_at_chance(classifier: str, rng: np.random.Generator) -> None:
     matrix, labels = blobs(rng, 8.0)
-    assert balanced_accuracy(matrix, rng.permutation(labels), classifier=classifier) == pytest.approx(1 / 3, abs=0.1)
+    assert balanced_accuracy(matrix, rng.permutation(labels), classifiers=[classifier])[classifier] == pytest.approx(
+        1 / 3, abs=0.1
+    )
 
 
 def test_accuracy_is_balanced_over_classes(rng: np.random.Generator) -> None:
     """Ninety of a hundred cells in one class, nothing to tell them apart: 1/2, not .9."""
     labels = np.repeat(["a", "b"], [90, 10])
-    assert balanced_accuracy(rng.normal(size=(100, 2)), labels, classifier="knn") == pytest.approx(0.5, abs=0.1)
+    assert balanced_accuracy(rng.normal(size=(100, 2)), labels, classifiers=["knn"])["knn"] == pytest.approx(
+        0.5, abs=0.1
+    )
 
 
 def test_too_small_a_class_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(InputError, match="smallest class has 3 cells"):
-        balanced_accuracy(rng.normal(size=(23, 2)), np.repeat(["a", "b"], [20, 3]), classifier="lr")
+        balanced_accuracy(rng.normal(size=(23, 2)), np.repeat(["a", "b"], [20, 3]), classifiers=["lr"])["lr"]
 
 
 def test_batches_mix_as_by_chance_or_not_at_all(rng: np.random.Generator) -> None:

@@ -96,6 +96,7 @@ def vulnerability(cells: Path, output: Path, use_rep: str, space: tuple[str, ...
 @click.option("--n-controls", default=3, show_default=True, help="Seeds of each control.")
 @click.option("--n-boot", type=int, help="Draws of cells for the intervals; default: 200 for labels, 20 for times.")
 @click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
+@click.option("--scib", is_flag=True, help="Add the scores of scib-metrics; needs lexicell[eval].")
 @SEED
 def evaluate(
     cells: Path,
@@ -110,20 +111,27 @@ def evaluate(
     """Ask whether text helps on your labels or times.
 
     Scores text, strong expression baselines and matched controls: clusters against --label, orders against --time.
+    Writes a table and, beside it, a figure.
     """
+    from .. import pl
     from .._evaluate import evaluate as run_evaluation
     from .._io import check_writable, write_aside
 
+    figure_file = output.with_suffix(".png")
     check_writable(output)
+    check_writable(figure_file)
     adata = read(cells)
     check_truth(adata, options)
     options.update({name: list(options[name]) or None for name in ("use_reps", "order")})
     found = genes_of(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
     result = run_evaluation(adata, genes=found, **options)
     write_aside(output, lambda p: result.table.to_csv(p, sep="\t", float_format="%.4f"))
+    figure = pl.evaluation(result)
+    write_aside(figure_file, lambda p: figure.savefig(p, dpi=150, format="png"))
     for name, cells_left_out in result.dropped.items():
         say(f"left out: {name} ({cells_left_out} cells)")
     columns = ["kind", "ari", "ari_sd", "ari_at_k", "kmeans_ari", "asw", "knn", "lr"]
+    columns += [c for c in map(str, result.table) if c == "batch_mixing" or c.startswith("scib_")]
     if options["time"]:
         columns = [c for c in TIME_COLUMNS if c in result.table]
     click.echo(result.table[columns].to_string(float_format="%.3f"))

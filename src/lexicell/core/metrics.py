@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -76,33 +78,46 @@ def silhouette(rep: ArrayLike, labels: ArrayLike, *, rng: int | np.random.Genera
     return float(silhouette_score(matrix, names)) if 1 < len(set(names)) < len(names) else float("nan")
 
 
+Fold = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[ArrayLike, ArrayLike]]
+
+
 def balanced_accuracy(
-    rep: ArrayLike, labels: ArrayLike, *, classifier: str, folds: int = 5, rng: int | np.random.Generator = 0
-) -> float:
-    """Mean recall over classes, predicted for cells of folds that the classifier did not see.
+    rep: ArrayLike | Fold,
+    labels: ArrayLike,
+    *,
+    classifiers: Sequence[str] = ("knn", "lr"),
+    folds: int = 5,
+    rng: int | np.random.Generator = 0,
+) -> dict[str, float]:
+    """Mean recall over classes, predicted for cells of folds that nothing was fitted on.
 
     Parameters
     ----------
     rep
-        ``(n_cells, d)``.
+        ``(n_cells, d)``, or a function that is given the rows to fit on and the rows to predict and returns the
+        representation of both, so that the representation too is fitted inside the folds.
     labels
         One label a cell; each class needs at least `folds` cells.
-    classifier
+    classifiers
         ``"knn"`` (15 neighbours, Euclidean) or ``"lr"`` (logistic regression on standardised columns, C = 1). The
         standardisation is fitted inside the folds.
     folds
         Number of stratified folds.
     rng
         Seed of the folds.
+
+    Returns
+    -------
+    Balanced accuracy of each classifier.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedKFold
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    matrix, names = np.asarray(rep, dtype=np.float64), np.asarray(labels).astype(str)
+    names = np.asarray(labels).astype(str)
     smallest = int(np.unique(names, return_counts=True)[1].min())
     if smallest < folds:
         raise InputError(f"the smallest class has {smallest} cells; {folds} folds need as many in each")
@@ -111,8 +126,13 @@ def balanced_accuracy(
         "lr": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, tol=1e-3)),
     }
     seed = int(np.random.default_rng(rng).integers(2**31))
-    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return float(balanced_accuracy_score(names, cross_val_predict(models[classifier](), matrix, names, cv=split)))
+    guesses = {name: names.copy() for name in classifiers}
+    for fit, rest in StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names):
+        known, new = rep(fit, rest) if callable(rep) else (np.asarray(rep)[fit], np.asarray(rep)[rest])
+        for name, guess in guesses.items():
+            model = models[name]().fit(np.asarray(known, dtype=np.float64), names[fit])
+            guess[rest] = model.predict(np.asarray(new, dtype=np.float64))
+    return {name: float(balanced_accuracy_score(names, guess)) for name, guess in guesses.items()}
 
 
 def batch_mixing(rep: ArrayLike, batch: ArrayLike, labels: ArrayLike, *, n_neighbors: int = 15) -> float:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 
-__all__ = ["keep_shares", "thin"]
+__all__ = ["keep_shares", "split", "thin"]
 
 Floats = NDArray[np.float64]
 
@@ -61,3 +61,29 @@ def thin(counts: sp.csr_matrix, share: Floats, rng: int | np.random.Generator = 
     out = sp.csr_matrix((kept.astype(np.float32), matrix.indices.copy(), matrix.indptr.copy()), shape=matrix.shape)
     out.eliminate_zeros()
     return out
+
+
+def split(
+    counts: sp.csr_matrix, share: float = 0.5, rng: int | np.random.Generator = 0
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Give each molecule to one of two halves: ``x = a + b`` with a binomial of x and `share`.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, whole numbers; not changed.
+    share
+        Probability that a molecule goes to the first half.
+    rng
+        Seed or generator.
+
+    Raises
+    ------
+    InputError
+        If values are not counts.
+    """
+    whole = sp.csr_matrix(counts, dtype=np.float32)
+    first = thin(whole, np.full(whole.shape[0], share), rng)
+    second = sp.csr_matrix(whole - first)
+    second.eliminate_zeros()
+    return first, second

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ._coverage import coverage
 from ._embedding import embedding
+from ._evaluation import evaluation
 from ._trajectory import trajectory, trends
 from ._vulnerability import vulnerability, vulnerability_concepts, vulnerability_genes
 
 __all__ = [
     "coverage",
     "embedding",
+    "evaluation",
     "trajectory",
     "trends",
     "vulnerability",

@@ -12,6 +12,7 @@ from ._movement import movement
 from ._perturb import perturb
 from ._progression import progression
 from ._rank_perturbations import rank_perturbations
+from ._split_counts import split_counts
 from ._trajectory import trajectory
 from ._trends import trends
 from ._vulnerability import vulnerability
@@ -28,6 +29,7 @@ __all__ = [
     "predict_vulnerability",
     "progression",
     "rank_perturbations",
+    "split_counts",
     "trajectory",
     "trends",
     "vulnerability",

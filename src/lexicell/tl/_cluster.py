@@ -16,6 +16,7 @@ from ..core.agreement import adjusted_rand, stability
 from ..core.embedding import GeneEmbedding
 from . import _describe, _words
 from ._graph import graph_of, kmeans, leiden, resolution_for, umap_of
+from ._split_counts import check_split
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -40,6 +41,7 @@ def cluster(
     genes: GeneEmbedding | None = None,
     layer: str | None = None,
     use_raw: bool | None = None,
+    test_layer: str | None = None,
     key_added: str | None = None,
     rng: int | np.random.Generator = 0,
     copy: bool = False,
@@ -76,6 +78,9 @@ def cluster(
         clusters get no words, and a warning says so.
     layer, use_raw
         Where expression stands, for the genes of the clusters; default: where `use_rep` was computed from.
+    test_layer
+        The half of :func:`lexicell.tl.split_counts` that `use_rep` was not computed from. The genes of the clusters
+        are then tested in it, and get p values that mean what they say.
     key_added
         Column of ``obs`` for the clusters. Default: ``text_leiden`` for ``X_text``, ``text_fused_leiden`` for
         ``X_text_fused``, ``text_kmeans`` and so on.
@@ -98,15 +103,17 @@ def cluster(
         ``table``: one row a cluster: ``cells``, ``share``, ``stability`` (best Jaccard overlap in a repeat, averaged;
         NaN without repeats), ``genes`` and ``concepts`` (the first five). ``markers``: genes of each cluster, ranked by
         difference in mean log value to all other cells; no p values, since clusters found in counts cannot be tested
-        on them. ``concepts``: words of each cluster. ``params``: with ``resolution``, ``n_clusters``, ``seed`` and
-        ``repeat_ari`` (mean adjusted Rand index between the clustering and its repeats).
+        on them. With `test_layer` also ``difference_test``, ``p`` (Wilcoxon rank-sum) and ``q`` (Benjamini-Hochberg
+        over all rows), from the other half. ``concepts``: words of each cluster. ``params``: with ``resolution``,
+        ``n_clusters``, ``seed`` and ``repeat_ari`` (mean adjusted Rand index between the clustering and its repeats).
 
     Raises
     ------
     MissingKeyError
-        If `use_rep` is not there; the message lists what is.
+        If `use_rep` is not there, or `test_layer` is not half of a split; the message lists what is.
     InputError
-        If there are fewer than five cells, the representation holds NaN, or a parameter is out of range.
+        If `use_rep` was computed from the counts of `test_layer`, there are fewer than five cells, the representation
+        holds NaN, or a parameter is out of range.
 
     Warns
     -----
@@ -130,6 +137,8 @@ def cluster(
     check_choice(method, _METHODS, "clustering method")
     matrix = check_rep(adata, use_rep)
     _check(adata.n_obs, method, resolution, n_clusters, n_neighbors, n_repeats)
+    if test_layer is not None:
+        check_split(adata, test_layer, str(recorded(adata, use_rep).get("params", {}).get("slot", "")))
     if n_neighbors >= adata.n_obs:
         warnings.warn(
             f"{adata.n_obs} cells have {adata.n_obs - 1} neighbours, not {n_neighbors}", UserWarning, stacklevel=2
@@ -158,10 +167,13 @@ def cluster(
             stacklevel=2,
         )
     result = _describe_clusters(adata, use_rep, codes, repeats, genes, layer, use_raw)
+    if test_layer is not None and "markers" in result:
+        counts = read_values(adata, layer=test_layer, normalization="counts")
+        result["markers"] = _describe.tested(result["markers"], counts, codes, [str(k) for k in range(found)])
     result["params"] = {
         "method": method, "use_rep": use_rep, "key_added": column, "n_clusters": found, "n_neighbors": n_neighbors,
         "metric": metric, "resolution": float(resolution) if method == "leiden" else float("nan"), "seed": seed,
-        "n_repeats": n_repeats, **result["params"],
+        "n_repeats": n_repeats, "test_layer": test_layer or "", **result["params"],
         "repeat_ari": _mean_ari(codes, repeats),
     }  # fmt: skip
     names = [str(k) for k in range(found)]

@@ -1,6 +1,7 @@
-"""Describe groups of cells by genes and by words: rankings, no p values.
+"""Describe groups of cells by genes and by words.
 
-A cluster found in the same counts cannot be tested on them, so what stands here is descriptive.
+A cluster found in the same counts cannot be tested on them, so these are rankings without p values, unless there are
+counts that it was not found in (`tested`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..core.concepts import contrast_scores
 from ..core.expression import group_profiles
 from ._words import Phrases, ZScores
 
-__all__ = ["MIN_SHARE", "against_rest", "leading", "markers", "stack", "words"]
+__all__ = ["MIN_SHARE", "against_rest", "leading", "markers", "stack", "tested", "words"]
 
 MIN_SHARE = 0.1
 """Genes expressed in a smaller share of a group's cells are not ranked for it."""
@@ -54,6 +55,30 @@ def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_gen
             )
         )
     return stack(blocks)
+
+
+def tested(table: pd.DataFrame, values: Values, codes: NDArray[np.int64], names: list[str]) -> pd.DataFrame:
+    """Test each gene of a table of markers against all other cells, in counts that the groups were not found in.
+
+    Returns
+    -------
+    The table with ``difference_test`` (of mean log values in the tested counts), ``p`` (Wilcoxon rank-sum, two-sided,
+    normal approximation with ties) and ``q`` (Benjamini-Hochberg over all rows).
+    """
+    from scipy.stats import false_discovery_control, mannwhitneyu
+
+    table = table.copy()
+    log = sp.csc_matrix(values.log[:, values.rows(table["gene"].to_numpy(dtype=object))])
+    p, difference = np.ones(len(table)), np.zeros(len(table))
+    places = [names.index(str(g)) for g in table["group"]]
+    for row, place in enumerate(places):
+        x, inside = log[:, [row]].toarray().ravel(), codes == place
+        difference[row] = x[inside].mean() - x[~inside].mean()
+        if x.min() < x.max():
+            p[row] = mannwhitneyu(x[inside], x[~inside], method="asymptotic").pvalue
+    table["difference_test"], table["p"] = difference, p
+    table["q"] = false_discovery_control(p) if len(p) else p
+    return table
 
 
 def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> NDArray[np.float64]:
