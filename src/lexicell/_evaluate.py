@@ -15,6 +15,7 @@ from ._errors import InputError, check_key
 from ._progress import progress
 from ._representations import CONTROLS, Fitted, Representation, representations
 from ._scib import check_scib, scib_scores
+from ._values import read_values
 from .core import metrics
 from .core.embedding import GeneEmbedding
 
@@ -190,6 +191,7 @@ def evaluate(
     keep, dropped = _usable(adata.obs[label])
     work = adata[keep].copy()
     labels = work.obs[label].astype(str).to_numpy(dtype=object)
+    read_values(work, **source)  # refuses values that cannot be used before anything costly begins
     genes = emb.genes(work, organism=organism) if genes is None else genes
     jobs = _all(genes, n_controls, source, reps)
     batches = None if batch is None else work.obs[batch].astype(str).to_numpy()
