@@ -172,7 +172,12 @@ def evaluate(
         raise InputError("n_controls must be at least 1: a text result without a control says nothing")
     if scib:
         check_scib()
-    source = {"layer": layer, "use_raw": use_raw, "normalization": normalization, "library_size": library_size}
+    source: dict[str, Any] = {
+        "layer": layer,
+        "use_raw": use_raw,
+        "normalization": normalization,
+        "library_size": library_size,
+    }
     if time is not None:
         truth = truth_of(adata, time=time, order=order, root=root, branch=branch, trunk=trunk)
         work = adata[truth.keep].copy()
