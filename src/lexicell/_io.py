@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from ._errors import InputError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["check_writable", "read_cells", "write_aside", "write_cells"]
+__all__ = ["check_readable", "check_writable", "read_cells", "unreadable", "write_aside", "write_cells"]
 
 _READS = ".h5ad, .zarr and 10x .h5"
 
@@ -26,13 +27,7 @@ def read_cells(path: str | Path) -> AnnData:
     InputError
         If the path does not exist or is none of these.
     """
-    path = Path(path)
-    if not path.exists():
-        near = sorted(p.name for p in path.parent.glob("*.h5ad"))[:5] if path.parent.is_dir() else []
-        hint = f"; the folder has {', '.join(near)}" if near else ""
-        raise InputError(f"no file '{path}'{hint}")
-    if path.suffix not in (".h5ad", ".zarr", ".h5"):
-        raise InputError(f"'{path}' is not a file that can be read; give one of {_READS}")
+    path = check_readable(path)
     import anndata
 
     try:
@@ -42,11 +37,33 @@ def read_cells(path: str | Path) -> AnnData:
             return anndata.read_h5ad(path)
         import scanpy
 
-        return scanpy.read_10x_h5(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Variable names are not unique", UserWarning)
+            adata = scanpy.read_10x_h5(path)
+        # Ten or twenty symbols stand for two genes in every genome of 10x.
+        adata.var_names_make_unique()
+        return adata
     # Whatever a broken file makes the readers raise, the user needs to hear which file it was.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"'{path}' cannot be read as {path.suffix}: {reason}") from error
+        raise unreadable(path, error) from error
+
+
+def check_readable(path: str | Path) -> Path:
+    """Raise an `InputError` if there is no file, or its name is of another kind."""
+    path = Path(path)
+    if not path.exists():
+        near = sorted(p.name for p in path.parent.glob("*.h5ad"))[:5] if path.parent.is_dir() else []
+        hint = f"; the folder has {', '.join(near)}" if near else ""
+        raise InputError(f"no file '{path}'{hint}")
+    if path.suffix not in (".h5ad", ".zarr", ".h5"):
+        raise InputError(f"'{path}' is not a file that can be read; give one of {_READS}")
+    return path
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """What to tell of a file that broke its reader."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(f"'{path}' cannot be read as {path.suffix}: {reason}")
 
 
 def check_writable(path: str | Path) -> None:

@@ -195,9 +195,8 @@ def block_rows(rows: Rows, chunk_size: int | None, *, default: int = 1024) -> It
     """Ranges of rows that cover the matrix: `chunk_size` rows each, or as many as fit a few megabytes."""
     n = rows.shape[0]
     if chunk_size is None:
-        width = rows.shape[1]
-        if isinstance(rows, CsrRows):
-            width = rows.n_stored // max(n, 1)
+        stored = getattr(rows, "n_stored", None)
+        width = rows.shape[1] if stored is None else stored // max(n, 1)
         chunk_size = max(1, min(default, _VALUES_PER_BLOCK // max(width, 1)))
     for start in range(0, n, chunk_size):
         yield start, min(n, start + chunk_size)

@@ -30,6 +30,7 @@ __all__ = [
     "Moments",
     "PooledCells",
     "Preset",
+    "check_question",
     "embed_cells",
     "make_pooler",
     "n_threads",
@@ -186,10 +187,12 @@ def pool(
     (of 256 for z-scores; one segment where 256 genes or fewer are kept); logarithms, scales, norms and denominators
     in float64. The difference from float64 throughout stays below 2e-6 of a cell's largest entry.
     """
-    chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
     cells = open_rows(X)
+    chosen = check_question(
+        preset, cells.shape[0], logged=logged, sized=library_size is not None, n_components=n_components
+    )
     matrix, places, used = _check_vectors(cells, vectors, columns, rows)
-    library = _check_library(library_size, cells.shape[0], logged=logged)
+    library = _check_library(library_size, cells.shape[0])
     ranges = list(block_rows(cells, _at_least_one(chunk_size, "chunk_size")))
     pooler = make_pooler(
         cells.shape[1],
@@ -204,17 +207,34 @@ def pool(
     run = _Run(cells, ranges, library, n_threads(n_jobs))
     space = moments = None
     if chosen.z_scored:
-        if cells.shape[0] < 2:
-            raise InputError(f"preset '{preset}' takes z-scores over cells: one cell alone has none")
         matrix = matrix if used is None else matrix[used]
         space = GeneSpace.fit(matrix, n_components)
         matrix, used = space.transform(matrix), None
         moments = run.moments(pooler, len(places))
-    elif n_components is not None:
-        raise InputError(f"n_components belongs to the whitened gene space; preset '{preset}' has none")
     pooler.set_vectors(matrix, used, moments)
     embedding, coverage, n_genes = run.embed(pooler, matrix.shape[1])
     return PooledCells(embedding, coverage, n_genes, moments, space)
+
+
+def check_question(
+    preset: str,
+    n_cells: int,
+    *,
+    logged: bool,
+    sized: bool,
+    n_components: int | None,
+    top_n: int | str | None = "preset",
+) -> Preset:
+    """Refuse arguments that do not go together; `sized`: library sizes are given."""
+    chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
+    if sized and logged:
+        raise InputError("library sizes are of no use where values are log1p already")
+    if chosen.z_scored and n_cells == 1:
+        raise InputError(f"preset '{preset}' takes z-scores over cells: one cell alone has none")
+    if n_components is not None and not chosen.z_scored:
+        raise InputError(f"n_components belongs to the whitened gene space; preset '{preset}' has none")
+    _check_top_n(chosen.top_n if top_n == "preset" else top_n)
+    return chosen
 
 
 def make_pooler(
@@ -342,12 +362,10 @@ def _check_ranks(ranks: ArrayLike | None, n: int) -> NDArray[np.int32]:
     return order
 
 
-def _check_library(sizes: ArrayLike | None, n_cells: int, *, logged: bool) -> Float:
+def _check_library(sizes: ArrayLike | None, n_cells: int) -> Float:
     if sizes is None:
         # Slices of nothing are nothing: the compiled loop then sums the row.
         return np.empty(0)
-    if logged:
-        raise InputError("library sizes are of no use where values are log1p already")
     library = np.asarray(sizes, dtype=np.float64)
     if library.shape != (n_cells,):
         raise InputError(f"library sizes of shape {library.shape} do not fit {n_cells} cells")

@@ -2,9 +2,23 @@
 
 from ._cells import cells
 from ._coverage import Coverage, coverage
+from ._file import embed_file
 from ._fuse import expression_pca, fuse
 from ._genes import cost, genes
 from ._project import project
+from ._result import merge_shards
 from ._sentences import sentences
 
-__all__ = ["Coverage", "cells", "cost", "coverage", "expression_pca", "fuse", "genes", "project", "sentences"]
+__all__ = [
+    "Coverage",
+    "cells",
+    "cost",
+    "coverage",
+    "embed_file",
+    "expression_pca",
+    "fuse",
+    "genes",
+    "merge_shards",
+    "project",
+    "sentences",
+]

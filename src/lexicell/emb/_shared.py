@@ -88,7 +88,7 @@ def warn_empty(n_empty: int, n_cells: int) -> None:
         warnings.warn(
             f"{n_empty} of {n_cells} cells express no gene that has text; their embedding is a row of zeros",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
