@@ -10,6 +10,7 @@ from ._fates import fates
 from ._match_depth import match_depth
 from ._movement import movement
 from ._perturb import perturb
+from ._programmes import concept_sets, gene_neighbors, programmes
 from ._progression import progression
 from ._rank_perturbations import rank_perturbations
 from ._split_counts import split_counts
@@ -20,13 +21,16 @@ from ._vulnerability import vulnerability
 __all__ = [
     "classify_vulnerability",
     "cluster",
+    "concept_sets",
     "concepts",
     "explain",
     "fates",
+    "gene_neighbors",
     "match_depth",
     "movement",
     "perturb",
     "predict_vulnerability",
+    "programmes",
     "progression",
     "rank_perturbations",
     "split_counts",

@@ -128,7 +128,7 @@ def concepts(
     for column in (c for c in (groupby, donor) if c is not None):
         check_key(column, columns, "column in obs")
     known = _words.gene_vectors(adata, use_rep, genes)
-    phrases = _phrases(queries, query_vectors, known)
+    phrases = _words.asked(queries, query_vectors, known)
     like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
     values = read_values(adata, layer=layer, use_raw=use_raw, like=like)
     z = _words.zscores(values, known)
@@ -148,21 +148,6 @@ def concepts(
     )
     adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})["concepts"] = result
     return adata if copy else None
-
-
-def _phrases(queries: Sequence[str] | str | None, vectors: ArrayLike | None, genes: GeneEmbedding) -> _words.Phrases:
-    if vectors is not None:
-        if queries is None:
-            raise InputError("query_vectors= needs queries=, which name them")
-        return _words.given(queries, vectors, genes)
-    if queries is not None:
-        return _words.phrases_of(queries, genes)
-    shipped = _words.shipped_lexicon(genes)
-    if shipped is None:
-        raise InputError(
-            f"the shipped lexicon has no vectors of embedder '{_words.embedder_of(genes)}'; name phrases with queries="
-        )
-    return shipped
 
 
 def _sets(sets: sp.csr_matrix, phrases: _words.Phrases, z: _words.ZScores) -> pd.DataFrame:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Phrases",
     "ZScores",
+    "asked",
     "embed_queries",
     "gene_vectors",
     "given",
@@ -237,6 +238,28 @@ def given(queries: Sequence[str] | str, vectors: ArrayLike, genes: GeneEmbedding
     if len(matrix) != len(names) or len(set(names)) != len(names):
         raise InputError(f"{len(matrix)} query vectors do not fit {len(set(names))} distinct queries")
     return Phrases(np.asarray(names, dtype=object), matrix, "given", _background(genes))
+
+
+def asked(queries: Sequence[str] | str | None, vectors: ArrayLike | None, genes: GeneEmbedding) -> Phrases:
+    """Phrases as tools take them: with vectors of the user's, to be embedded, or, if none is named, the lexicon.
+
+    Raises
+    ------
+    InputError
+        If there is no lexicon for this embedder and no query, or as :func:`given` and :func:`embed_queries`.
+    """
+    if vectors is not None:
+        if queries is None:
+            raise InputError("query_vectors= needs queries=, which name them")
+        return given(queries, vectors, genes)
+    if queries is not None:
+        return phrases_of(queries, genes)
+    shipped = shipped_lexicon(genes)
+    if shipped is None:
+        raise InputError(
+            f"the shipped lexicon has no vectors of embedder '{embedder_of(genes)}'; name phrases with queries="
+        )
+    return shipped
 
 
 def _background(genes: GeneEmbedding) -> NDArray[np.float32] | None:
