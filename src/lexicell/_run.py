@@ -135,7 +135,7 @@ def _vulnerability(adata: AnnData, design: dict[str, Any], *, rng: int, say: Cal
     """Test which types the condition moves; the most moved first."""
     from . import tl
 
-    tl.vulnerability(adata, use_rep=X_TEXT, rng=rng, **design)
+    tl.vulnerability(adata, use_rep=X_TEXT, rng=rng, controls=True, **design)
     found = adata.uns[UNS][X_TEXT]["vulnerability"]["table"].sort_values("d2", ascending=False)
     for _, row in found.head(3).iterrows():
         numbers = f"d2 {row['d2']:.3g}, p {row['p']:.3f}, max-T p {row['p_max_t']:.3f}"

@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from .._errors import InputError, LexicellError
-from . import _cells, _store, _tools, _trajectory
+from . import _cells, _store, _tools, _trajectory, _vulnerability
 from ._options import say
 
 __all__ = ["cli", "main"]
@@ -34,7 +34,9 @@ for _command in (
     _cells.coverage,
     _cells.embed,
     _tools.cluster,
-    _tools.vulnerability,
+    _vulnerability.vulnerability,
+    _vulnerability.classify_vulnerability,
+    _vulnerability.predict_vulnerability,
     _trajectory.trajectory,
     _trajectory.fates,
     _trajectory.trends,

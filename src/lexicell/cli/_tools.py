@@ -1,8 +1,7 @@
-"""Commands on embedded cells: cluster, vulnerability, evaluate, report."""
+"""Commands on embedded cells: cluster, evaluate, report."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,53 +33,6 @@ def cluster(cells: Path, output: Path, **options: Any) -> None:
     tl.cluster(adata, **options)
     write_cells(adata, output)
     say(f"{output}: written")
-
-
-@click.command()
-@CELLS
-@output_option()
-@click.option("--cell-type", required=True, help="Column of obs with cell types.")
-@click.option("--condition", required=True, help="Column of obs with conditions.")
-@click.option("--reference", required=True, help="The condition that others are compared with.")
-@click.option("--donor", required=True, help="Column of obs with donors: people or animals, not libraries.")
-@click.option("--batch", help="Column of obs; labels change places within batches only.")
-@click.option("--use-rep", default="X_text", show_default=True, help="Key of the representation in obsm.")
-@click.option(
-    "--space",
-    multiple=True,
-    help="Gene space of the test: text, text-raw, go, genes, expression-pca or combined; several are combined. "
-    "Default: the representation as it stands.",
-)
-@click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs of a type to take part.")
-@click.option("--n-permutations", default=2000, show_default=True, help="Where not all arrangements are listed.")
-@click.option(
-    "--controls/--no-controls", default=True, show_default=True, help="Run the controls through the same test."
-)
-@SEED
-def vulnerability(cells: Path, output: Path, use_rep: str, space: tuple[str, ...], **options: Any) -> None:
-    """Test which cell types a disease moves.
-
-    Shift and depletion of each type, tested at donor level; writes a folder of tables.
-    """
-    from .. import tl
-    from .._io import check_writable, write_aside, write_cells
-    from .._keys import UNS
-
-    check_writable(output / "vulnerability.tsv")
-    adata = read(cells)
-    tl.vulnerability(adata, use_rep=use_rep, space=list(space) or None, **options)
-    found = adata.uns[UNS][use_rep]["vulnerability"]
-    for name, table in found.items():
-        if hasattr(table, "to_csv") and len(table):
-            target = output / ("vulnerability.tsv" if name == "table" else f"vulnerability_{name}.tsv")
-            write_aside(target, partial(table.to_csv, sep="\t", index=False))
-    write_cells(adata, output / "cells.h5ad")
-    columns = ["cell_type", "comparison", "d2", "d2_low", "d2_high", "p", "q", "p_max_t", "status"]
-    table = found["table"]
-    click.echo(table[[c for c in columns if c in table]].to_string(index=False, float_format="%.3g"))
-    for warning in found["warnings"]:
-        say(f"careful: {warning}")
-    say(f"{output}: tables and cells.h5ad written")
 
 
 @click.command()
