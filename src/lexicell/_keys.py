@@ -13,6 +13,8 @@ X_EXPRESSION = "X_expression"  # obsm: emb.expression_pca, the baseline that tex
 COVERAGE = "text_coverage"  # obs: share of a cell's counts whose gene has text
 GENE_SOURCE = "gene_text_source"  # var: where a gene's text came from
 CONCEPTS = "text_concepts"  # obsm: tl.concepts
+TRANSFER = "text_transfer"  # obs, obsm, uns[UNS]: tl.transfer
+SUGGESTED = "text_suggested"  # obs, obsm, uns[UNS]: tl.annotate
 
 
 def prefix(key: str) -> str:

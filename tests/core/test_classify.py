@@ -14,6 +14,7 @@ from lexicell.core.classify import (
     fit_logistic,
     leave_one_donor_out,
     score_predictions,
+    vote,
 )
 
 
@@ -115,3 +116,37 @@ def test_a_saved_classifier_reads_back_equal(rng, tmp_path):
         LinearClassifier.load(tmp_path / "other.json")
     with pytest.raises(InputError, match="reads 5 dimensions"):
         again.decision(C[:, :3])
+
+
+def test_more_classes_equal_scikit_learn_and_sum_to_one(rng, tmp_path):
+    y = np.array(["a", "b", "c"], dtype=object)[rng.integers(0, 3, 150)]
+    C = rng.normal(size=(150, 4)) + 2 * np.eye(4)[:3][np.unique(y, return_inverse=True)[1]]
+    found = fit_logistic(C, y, penalty=2.0)
+    Z = (C - C.mean(axis=0)) / C.std(axis=0)
+    slow = LogisticRegression(C=100 / (2.0 * 150), max_iter=5000, class_weight="balanced").fit(Z, y.astype(str))
+    assert found.classes == ("a", "b", "c")
+    assert found.probabilities(C) == pytest.approx(slow.predict_proba(Z), abs=1e-3)
+    found.save(tmp_path / "m.json")
+    assert np.array_equal(LinearClassifier.load(tmp_path / "m.json").probabilities(C), found.probabilities(C))
+    with pytest.raises(InputError, match="tells 3 classes apart"):
+        found.probability(C)
+    with pytest.raises(InputError, match="one class only"):
+        fit_logistic(C, np.full(150, "a"))
+
+
+def test_votes_equal_a_loop_and_classes_weigh_the_same(rng):
+    A, B = rng.normal(size=(40, 3)), rng.normal(size=(9, 3))
+    y = np.array(["a"] * 30 + ["b"] * 10, dtype=object)
+    got = vote(A, y, np.array(["a", "b"], dtype=object), B, k=7)
+    for row, b in zip(got, B, strict=True):
+        near = np.argsort([-(a @ b) / np.linalg.norm(a) / np.linalg.norm(b) for a in A])[:7]
+        weight = np.array([(y[near] == "a").sum() / 30, (y[near] == "b").sum() / 10])
+        assert row == pytest.approx(weight / weight.sum())
+
+
+def test_the_head_tells_three_classes_apart(rng):
+    y = np.repeat(["a", "b", "c"], 40)
+    C = rng.normal(size=(120, 10)) + 4 * np.eye(10)[:3][np.repeat(np.arange(3), 40)]
+    head = fit_contrastive(C[::2], y[::2], standardize=False)
+    found = head.classes[head.probabilities(C[1::2]).argmax(axis=1)]
+    assert (found == y[1::2]).mean() > 0.9

@@ -1,10 +1,10 @@
-"""Linear classifiers of cells, scored on donors they have not seen."""
+"""Linear classifiers of cells in two or more classes, scored on donors they have not seen."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +21,43 @@ __all__ = [
     "fit_logistic",
     "leave_one_donor_out",
     "score_predictions",
+    "vote",
 ]
 
 Floats = NDArray[np.float64]
 _FORMAT = "lexicell linear classifier 1"
+_ROWS = 4096  # cells at a time
 
 
 @dataclass(frozen=True, eq=False)
 class LinearClassifier:
-    r"""Logistic regression of one class against the other: :math:`P = 1 / (1 + e^{-(w \cdot (c - m) / s + b)})`.
+    r"""Logistic regression: :math:`P(k) \propto e^{w_k \cdot (c - m) / s + b_k}`.
+
+    With two classes only the second has weights, and :math:`P = 1 / (1 + e^{-(w \cdot (c - m) / s + b)})`.
 
     Attributes
     ----------
     classes
-        (negative, positive).
-    weights, mean, sd
-        ``(dim,)``; `mean` and `sd` standardise the representation.
+        Names; with two of them (negative, positive).
+    weights
+        ``(n_classes, dim)``, or ``(1, dim)`` with two classes.
     intercept
-        b.
+        b, one entry a row of `weights`.
+    mean, sd
+        ``(dim,)``; they standardise the representation.
     about
         Strings and numbers: the representation, its gene space, the label, versions.
     """
 
-    classes: tuple[str, str]
+    classes: tuple[str, ...]
     weights: Floats
-    intercept: float
+    intercept: Floats
     mean: Floats
     sd: Floats
     about: dict[str, Any] = field(default_factory=dict)
 
     def decision(self, C: ArrayLike) -> Floats:
-        """Log odds of the positive class, ``(n_cells,)``.
+        """Log odds of the positive class, ``(n_cells,)``; with more classes one column each, up to a shift a cell.
 
         Raises
         ------
@@ -59,33 +65,45 @@ class LinearClassifier:
             If the representation has another number of dimensions.
         """
         matrix = np.asarray(C, dtype=np.float64)
-        if matrix.ndim != 2 or matrix.shape[1] != len(self.weights):
+        if matrix.ndim != 2 or matrix.shape[1] != self.weights.shape[1]:
             raise InputError(
-                f"the classifier reads {len(self.weights)} dimensions, the representation has shape {matrix.shape}; "
-                "embed both data sets with the same gene embedding and the same gene space"
+                f"the classifier reads {self.weights.shape[1]} dimensions, the representation has shape "
+                f"{matrix.shape}; embed both data sets with the same gene embedding and the same gene space"
             )
-        return np.asarray((matrix - self.mean) / self.sd @ self.weights + self.intercept)
+        scores = (matrix - self.mean) / self.sd @ self.weights.T + self.intercept
+        return np.asarray(scores[:, 0] if len(self.classes) == 2 else scores)
+
+    def probabilities(self, C: ArrayLike) -> Floats:
+        """Probability of each class, ``(n_cells, n_classes)``; rows sum to 1."""
+        from scipy.special import expit, softmax
+
+        scores = self.decision(C)
+        if scores.ndim == 2:
+            return np.asarray(softmax(scores, axis=1))
+        return np.column_stack([expit(-scores), expit(scores)])
 
     def probability(self, C: ArrayLike) -> Floats:
-        """Probability of the positive class, ``(n_cells,)``."""
-        from scipy.special import expit
-
-        return np.asarray(expit(self.decision(C)))
+        """Probability of the positive of two classes, ``(n_cells,)``."""
+        if len(self.classes) != 2:
+            raise InputError(f"the classifier tells {len(self.classes)} classes apart; ask for probabilities()")
+        return np.asarray(self.probabilities(C)[:, 1])
 
     def to_dict(self) -> dict[str, Any]:
         """Arrays, numbers and strings, as ``uns`` takes them."""
         return {
             "classes": np.asarray(self.classes, dtype=object), "weights": self.weights, "mean": self.mean,
-            "sd": self.sd, "intercept": float(self.intercept), "about": dict(self.about),
+            "sd": self.sd, "intercept": self.intercept, "about": dict(self.about),
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> LinearClassifier:
         """Read what :meth:`to_dict` gave."""
-        arrays = (np.asarray(stored[name], dtype=np.float64) for name in ("weights", "mean", "sd"))
-        weights, mean, sd = arrays
-        negative, positive = (str(c) for c in stored["classes"])
-        return cls((negative, positive), weights, float(stored["intercept"]), mean, sd, dict(stored.get("about", {})))
+        mean, sd = (np.asarray(stored[name], dtype=np.float64) for name in ("mean", "sd"))
+        # Files of classifiers of two classes once held a plain vector and a number.
+        weights = np.atleast_2d(np.asarray(stored["weights"], dtype=np.float64))
+        intercept = np.atleast_1d(np.asarray(stored["intercept"], dtype=np.float64))
+        classes = tuple(str(c) for c in stored["classes"])
+        return cls(classes, weights, intercept, mean, sd, dict(stored.get("about", {})))
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file: readable anywhere, no pickle."""
@@ -113,13 +131,15 @@ class LinearClassifier:
         return cls.from_dict(stored)
 
 
-def _standards(C: Floats) -> tuple[Floats, Floats]:
+def _standards(C: Floats, standardize: bool = True) -> tuple[Floats, Floats]:
     sd = C.std(axis=0)
+    if not standardize:
+        sd = np.full(len(sd), np.sqrt((sd**2).mean()))
     return C.mean(axis=0), np.where(sd > 0, sd, 1.0)
 
 
-def _balance(y: NDArray[np.bool_], donors: NDArray[Any]) -> Floats:
-    """Weights that give both classes the same sum, and within a class every donor the same."""
+def _balance(y: NDArray[Any], donors: NDArray[Any]) -> Floats:
+    """Weights that give all classes the same sum, and within a class every donor the same."""
     frame = pd.DataFrame({"y": y, "donor": donors})
     size = frame.groupby(["y", "donor"])["y"].transform("size").to_numpy(dtype=np.float64)
     owners = frame.groupby("y")["donor"].transform("nunique").to_numpy(dtype=np.float64)
@@ -129,10 +149,11 @@ def _balance(y: NDArray[np.bool_], donors: NDArray[Any]) -> Floats:
 
 def fit_logistic(
     C: ArrayLike,
-    y: NDArray[np.bool_],
-    donors: NDArray[Any],
+    y: NDArray[Any],
+    donors: NDArray[Any] | None = None,
     *,
     penalty: float = 1.0,
+    standardize: bool = True,
     about: Mapping[str, Any] | None = None,
 ) -> LinearClassifier:
     """Logistic regression with an L2 penalty; classes, and donors within them, weigh the same.
@@ -142,24 +163,42 @@ def fit_logistic(
     C
         ``(n_cells, dim)``.
     y
-        ``(n_cells,)``: whether the cell is of the positive class.
+        ``(n_cells,)``: whether the cell is of the positive class (bool), or the name of its class.
     donors
-        ``(n_cells,)``.
+        ``(n_cells,)``; None: all cells of a class weigh the same.
     penalty
         Weight of the squared length of the coefficients, in scikit-learn's terms ``1 / C`` per standardised dimension
         and 100 cells.
+    standardize
+        Give every dimension the same spread. False: one scale for all, for axes whose spread means something.
     about
         Kept with the classifier.
+
+    Raises
+    ------
+    InputError
+        If there is one class only.
     """
     from sklearn.linear_model import LogisticRegression
 
-    matrix = np.asarray(C, dtype=np.float64)
-    mean, sd = _standards(matrix)
+    matrix, labels = np.asarray(C, dtype=np.float64), np.asarray(y)
+    _check_classes(labels)
+    mean, sd = _standards(matrix, standardize)
     model = LogisticRegression(C=100 / (penalty * len(matrix)), max_iter=5000)
-    model.fit((matrix - mean) / sd, y, sample_weight=_balance(y, donors))
+    weight = _balance(labels, np.zeros(len(labels)) if donors is None else donors)
+    model.fit((matrix - mean) / sd, labels, sample_weight=weight)
     notes = dict(about or {})
-    classes = (str(notes.get("negative", "False")), str(notes.get("positive", "True")))
-    return LinearClassifier(classes, model.coef_[0].astype(np.float64), float(model.intercept_[0]), mean, sd, notes)
+    classes = tuple(str(c) for c in model.classes_)
+    if labels.dtype == bool:
+        classes = (str(notes.get("negative", "False")), str(notes.get("positive", "True")))
+    weights, intercept = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    return LinearClassifier(classes, weights, intercept, mean, sd, notes)
+
+
+def _check_classes(labels: NDArray[Any]) -> None:
+    found = pd.unique(labels)
+    if len(found) < 2:
+        raise InputError(f"there is one class only ('{found[0]}'); a classifier needs two or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,24 +214,60 @@ class ContrastiveHead:
     points
         ``(n_train, n_components)`` projected training cells, of unit length.
     y
-        ``(n_train,)`` bool.
+        ``(n_train,)``: class of each, as in `classes`.
+    classes
+        ``(n_classes,)``.
     """
 
     projection: Floats
     mean: Floats
     sd: Floats
     points: Floats
-    y: NDArray[np.bool_]
+    y: NDArray[Any]
+    classes: NDArray[Any]
 
     def project(self, C: ArrayLike) -> Floats:
         """Cells in the head's space, rows of unit length."""
         return _unit(((np.asarray(C, dtype=np.float64) - self.mean) / self.sd) @ self.projection)
 
+    def probabilities(self, C: ArrayLike, k: int = 15) -> Floats:
+        """Share of each class among the `k` nearest training cells, ``(n_cells, n_classes)``; see :func:`vote`."""
+        return vote(self.points, self.y, self.classes, self.project(C), k=k)
+
     def probability(self, C: ArrayLike, k: int = 15) -> Floats:
-        """Share of the positive class among the `k` nearest training cells, each class weighing the same."""
-        near = np.argsort(-(self.project(C) @ self.points.T), axis=1)[:, :k]
-        weight = np.where(self.y, 1 / max(self.y.sum(), 1), 1 / max((~self.y).sum(), 1))[near]
-        return np.asarray((weight * self.y[near]).sum(axis=1) / weight.sum(axis=1))
+        """Share of the positive of two classes, ``(n_cells,)``."""
+        return np.asarray(self.probabilities(C, k)[:, 1])
+
+
+def vote(points: ArrayLike, y: NDArray[Any], classes: NDArray[Any], C: ArrayLike, *, k: int = 15) -> Floats:
+    """Share of each class among the `k` nearest labelled cells by cosine, each class weighing the same.
+
+    Parameters
+    ----------
+    points, y
+        Labelled cells ``(n_train, dim)`` and their classes ``(n_train,)``.
+    classes
+        ``(n_classes,)``, the columns of the result.
+    C
+        Cells to label, ``(n_cells, dim)``.
+    k
+        Neighbours.
+
+    Returns
+    -------
+    ``(n_cells, n_classes)``; rows sum to 1.
+    """
+    codes = pd.Index(classes).get_indexer(pd.Index(np.asarray(y)))
+    weight = 1 / np.maximum(np.bincount(codes, minlength=len(classes)), 1)
+    labelled, asked = _unit(np.asarray(points, dtype=np.float64)), _unit(np.asarray(C, dtype=np.float64))
+    k = min(k, len(labelled))
+    out = np.zeros((len(asked), len(classes)))
+    for start in range(0, len(asked), _ROWS):
+        cosine = asked[start : start + _ROWS] @ labelled.T
+        near = codes[np.argpartition(-cosine, k - 1, axis=1)[:, :k]]
+        for c in range(len(classes)):
+            out[start : start + _ROWS, c] = weight[c] * (near == c).sum(axis=1)
+    return np.asarray(out / out.sum(axis=1, keepdims=True))
 
 
 def _unit(M: Floats) -> Floats:
@@ -233,13 +308,14 @@ def contrastive_loss(
 
 def fit_contrastive(
     C: ArrayLike,
-    y: NDArray[np.bool_],
-    donors: NDArray[Any],
+    y: NDArray[Any],
+    donors: NDArray[Any] | None = None,
     *,
     n_components: int = 8,
     temperature: float = 0.2,
     penalty: float = 1e-2,
     max_cells: int = 600,
+    standardize: bool = True,
     rng: int | np.random.Generator = 0,
 ) -> ContrastiveHead:
     """Fit the head by L-BFGS on up to `max_cells` cells, drawn evenly over donors; neighbours come from the same cells.
@@ -252,17 +328,21 @@ def fit_contrastive(
         Width, sharpness and shrinkage of the projection.
     max_cells
         The loss compares all pairs, so its cost is quadratic in the cells.
+    standardize
+        As in :func:`fit_logistic`.
     rng
         Seed or generator of the draw and of the start.
     """
     from scipy.optimize import minimize
 
     generator = np.random.default_rng(rng)
-    matrix = np.asarray(C, dtype=np.float64)
-    keys = pd.factorize(pd.MultiIndex.from_arrays([donors, y]))[0]
+    matrix, y = np.asarray(C, dtype=np.float64), np.asarray(y)
+    _check_classes(y)
+    groups = np.zeros(len(y)) if donors is None else np.asarray(donors)
+    keys = pd.factorize(pd.MultiIndex.from_arrays([groups, y]))[0]
     quota = max(2, max_cells // (keys.max() + 1))
     rows = np.concatenate([generator.permutation(np.flatnonzero(keys == g))[:quota] for g in range(keys.max() + 1)])
-    mean, sd = _standards(matrix)
+    mean, sd = _standards(matrix, standardize)
     X, labels = (matrix[rows] - mean) / sd / np.sqrt(matrix.shape[1]), y[rows]
     same = labels[:, None] == labels[None, :]
     shape = (X.shape[1], min(n_components, X.shape[1]))
@@ -277,8 +357,9 @@ def fit_contrastive(
         objective, generator.normal(size=shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 100}
     )
     projection = found.x.reshape(shape) / np.sqrt(matrix.shape[1])
-    head = ContrastiveHead(projection, mean, sd, np.zeros((0, shape[1])), labels)
-    return ContrastiveHead(projection, mean, sd, head.project(matrix[rows]), labels)
+    classes = np.asarray(sorted(pd.unique(labels)))
+    head = ContrastiveHead(projection, mean, sd, np.zeros((0, shape[1])), labels, classes)
+    return replace(head, points=head.project(matrix[rows]))
 
 
 def leave_one_donor_out(

@@ -15,6 +15,7 @@ from ._progression import progression
 from ._rank_perturbations import rank_perturbations
 from ._split_counts import split_counts
 from ._trajectory import trajectory
+from ._transfer import transfer, transfer_across, transfer_model
 from ._trends import trends
 from ._vulnerability import vulnerability
 
@@ -35,6 +36,9 @@ __all__ = [
     "rank_perturbations",
     "split_counts",
     "trajectory",
+    "transfer",
+    "transfer_across",
+    "transfer_model",
     "trends",
     "vulnerability",
 ]
