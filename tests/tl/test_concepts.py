@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lexicell import tl
+from lexicell import emb, tl
 from lexicell._errors import InputError, MissingKeyError
 from lexicell.core.concepts import concept_sets
 
@@ -168,6 +168,23 @@ def test_known_phrases_take_the_lexicons_vectors_and_others_are_embedded(monkeyp
     np.testing.assert_array_equal(got.vectors[1], 1.0)
 
 
+def test_concepts_of_a_direction_are_those_its_genes_point_along(kinds_adata, asked, planted_genes):
+    emb.cells(kinds_adata, planted_genes, preset="scelmo-aa", key_added="X_plain")
+    beta = np.zeros(24)
+    beta[1] = 2.0
+    tl.concepts(kinds_adata, **asked, use_rep="X_plain", directions={"towards beta": beta, "away": -beta})
+    found = kinds_adata.uns["lexicell"]["X_plain"]["concepts"]["directions"]
+    assert found.groupby("group").size().tolist() == [12, 12]
+    first, last = (found[(found["group"] == "towards beta") & (found["rank"] == r)].iloc[0] for r in (1, 12))
+    assert first["concept"] == "beta"
+    assert first["z"] > 6
+    assert set(first["genes"].split(", ")) <= {f"g{i}" for i in range(20, 40)}
+    assert found[(found["group"] == "away") & (found["concept"] == "beta")]["rank"].tolist() == [12]
+    assert last["concept"] != "beta"
+    weights = concept_sets(planted_genes.vectors, asked["query_vectors"][1]).toarray()[0]
+    assert first["score"] == pytest.approx(weights @ planted_genes.vectors[:, 1], rel=1e-5)
+
+
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_results_survive_a_file_even_with_a_slash(kinds_adata, asked, tmp_path, suffix):
     asked["queries"][0] = "ATP/ADP ratio"
@@ -202,11 +219,26 @@ def test_only_the_named_keys_are_written(kinds_adata, asked):
         ({"donor": "kind"}, InputError, "donor= needs groupby="),
         ({"groupby": "one"}, InputError, "'one' holds 1 groups; at least two"),
         ({"n_genes": 0}, InputError, "n_genes must be at least 1"),
+        ({"use_rep": "X_plain", "directions": {"a": np.ones(3)}}, InputError, "direction 'a' must be 24 numbers"),
     ],
-    ids=["none", "empty", "twice", "count", "names", "no-lexicon", "dims", "column", "donor", "one-group", "n-genes"],
+    ids=[
+        "none",
+        "empty",
+        "twice",
+        "count",
+        "names",
+        "no-lexicon",
+        "dims",
+        "column",
+        "donor",
+        "one-group",
+        "n-genes",
+        "direction",
+    ],
 )
 def test_bad_input_is_refused_and_nothing_written(kinds_adata, asked, change, error, message):
     kinds_adata.obs["one"] = "same"
+    emb.cells(kinds_adata, asked["genes"], preset="scelmo-aa", key_added="X_plain")
     before = list(kinds_adata.obsm)
     with pytest.raises(error, match=message):
         tl.concepts(kinds_adata, **asked | change)

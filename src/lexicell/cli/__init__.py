@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from .._errors import InputError, LexicellError
-from . import _cells, _store, _tools, _trajectory, _vulnerability
+from . import _cells, _store, _tools, _trajectory, _vulnerability, _words
 from ._options import say
 
 __all__ = ["cli", "main"]
@@ -42,6 +42,11 @@ for _command in (
     _trajectory.trends,
     _trajectory.movement,
     _trajectory.progression,
+    _words.concepts,
+    _words.explain,
+    _words.perturb,
+    _words.rank_perturbations,
+    _words.programmes,
     _tools.evaluate,
     _tools.report,
     _store.embedders,

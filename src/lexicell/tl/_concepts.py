@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..core.moderated import moderated_t
 from ..core.shift import Design
 from ..core.vulnerability import adjust_bh
 from . import _describe, _words
+from ._linear import LinearForm, linear_form
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,6 +38,7 @@ def concepts(
     groupby: str | None = None,
     donor: str | None = None,
     min_cells: int = 8,
+    directions: Mapping[str, ArrayLike] | None = None,
     dense: bool = False,
     n_genes: int = N_GENES,
     query_vectors: ArrayLike | None = None,
@@ -74,6 +76,9 @@ def concepts(
         Column of ``obs``; groups are then tested over donors.
     min_cells
         A donor takes part in a group's test with at least so many cells inside and outside the group.
+    directions
+        Directions of ``obsm[use_rep]`` by name, each of shape ``(dim,)``, such as a principal component or the weights
+        of a classifier: concepts are ranked by how far the vectors of their genes point along each.
     dense
         Use all genes with their signed cosines instead of the nearest. Thousands of faintly related genes then
         outweigh the few that the phrase is about, and scores can point the wrong way; offered for comparison.
@@ -99,10 +104,10 @@ def concepts(
     ``uns["lexicell"][use_rep]["concepts"]``
         ``sets``: one row a phrase: its number of genes and the nearest ten with their weights. ``table`` (with
         `groupby`): one row a group and phrase: ``score`` (difference of weighted mean z to all other cells), ``z``
-        (against random sets),
-        ``genes`` (those that contribute most), and with `donor` ``t``, ``p``, ``q`` (Benjamini-Hochberg over all rows)
-        and
-        ``donors``. ``params``.
+        (against random sets), ``genes`` (those that contribute most), and with `donor` ``t``, ``p``, ``q``
+        (Benjamini-Hochberg over all rows) and ``donors``. ``directions`` (with `directions`): one row a direction and
+        phrase, nearest first: ``group`` (name of the direction), ``rank``, ``concept``, ``score`` (weighted mean of
+        :math:`e_g \cdot u`, u of unit length), ``z`` (against random sets), ``genes``. ``params``.
 
     Raises
     ------
@@ -129,6 +134,7 @@ def concepts(
         check_key(column, columns, "column in obs")
     known = _words.gene_vectors(adata, use_rep, genes)
     phrases = _words.asked(queries, query_vectors, known)
+    form = linear_form(adata, use_rep, genes) if directions else None
     like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
     values = read_values(adata, layer=layer, use_raw=use_raw, like=like)
     z = _words.zscores(values, known)
@@ -137,6 +143,8 @@ def concepts(
     result: dict[str, Any] = {"sets": _sets(sets, phrases, z)}
     if groupby is not None:
         result["table"] = _groups(adata, z, sets, phrases, groupby, donor, min_cells)
+    if form is not None and directions:
+        result["directions"] = _directions(form, z, sets, phrases, directions)
     result["params"] = {
         "queries": len(phrases.names), "words": phrases.source, "groupby": groupby or "", "donor": donor or "",
         "min_cells": min_cells, "dense": dense, "n_genes": n_genes, "expression": values.params["slot"],
@@ -148,6 +156,38 @@ def concepts(
     )
     adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})["concepts"] = result
     return adata if copy else None
+
+
+def _directions(
+    form: LinearForm,
+    z: _words.ZScores,
+    sets: sp.csr_matrix,
+    phrases: _words.Phrases,
+    directions: Mapping[str, ArrayLike],
+) -> pd.DataFrame:
+    """Phrases whose genes point along each direction; a gene that acts by text and by expression does so in sum."""
+    place = pd.Index(z.ids.astype(str)).get_indexer(pd.Index(form.ids.astype(str)))
+    blocks = []
+    for name, direction in directions.items():
+        axis = np.asarray(direction, dtype=np.float64)
+        if axis.shape != (form.vectors.shape[1],) or not axis.any() or not np.isfinite(axis).all():
+            raise InputError(
+                f"direction '{name}' must be {form.vectors.shape[1]} numbers, not all zero; got shape {axis.shape}"
+            )
+        loading = np.zeros(len(z.ids))
+        np.add.at(loading, place[place >= 0], (form.vectors @ (axis / np.linalg.norm(axis)))[place >= 0])
+        got = contrast_scores(loading, sets, z.mean)
+        order = np.argsort(-got.z[0], kind="stable")
+        blocks.append(
+            pd.DataFrame(
+                {
+                    "group": str(name), "rank": np.arange(1, len(order) + 1), "concept": phrases.names[order],
+                    "score": got.score[0, order], "z": got.z[0, order],
+                    "genes": [_describe.leading(sets[q], loading, z.ids) for q in order],
+                }
+            )
+        )  # fmt: skip
+    return _describe.stack(blocks)
 
 
 def _sets(sets: sp.csr_matrix, phrases: _words.Phrases, z: _words.ZScores) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from .._values import check_rep
 from ..core.donors import donor_means
 from ..core.embedding import GeneEmbedding
 from ..core.perturbation import removal_effects
-from ..core.vulnerability import adjust_bh
+from ..core.vulnerability import adjust_bh, exceed, max_t, standardise
 from . import _describe
 from ._linear import LinearForm, linear_form
 from ._vulnerability_design import Comparison, read_study
@@ -95,7 +95,7 @@ def rank_perturbations(
         One row a cell type and gene: ``cell_type``, ``comparison``, ``rank``, ``gene``, ``closes`` (r), ``movement``
         (r times the length of u), ``donors`` (cases that move towards control, of all), ``share`` (of diseased cells
         that express it), ``p`` (one-sided, over arrangements of donors), ``q`` (Benjamini-Hochberg over the genes of a
-        type), ``p_max`` (of the largest movement among all genes, which accounts for their number).
+        type), ``p_max`` (Westfall-Young max-T over the genes, each standardised by its arrangements).
     ``totals``
         One row a cell type: ``gap`` (length of u), ``donors``, ``donors_reference``, ``genes``, ``arrangements``,
         ``smallest_p``.
@@ -240,9 +240,7 @@ def _rank(
         moves[i] = (effects[arm].mean(axis=0) @ way) / length
         if i == 0:
             gap, own = length, effects[sick] @ way
-    tolerance = 1e-9 * np.abs(moves).max()
-    beaten = (moves >= moves[0] - tolerance).mean(axis=0)
-    largest = (moves.max(axis=1)[:, None] >= moves[0] - tolerance).mean(axis=0)
+    beaten, largest = exceed(moves), max_t(standardise(moves))
     order = np.argsort(-moves[0], kind="stable")
     table = pd.DataFrame(
         {

@@ -23,10 +23,17 @@ Rows = NDArray[np.int64]
 class Linear(Protocol):
     """A linear classifier, such as :class:`lexicell.core.classify.LinearClassifier`."""
 
-    weights: NDArray[np.float64]
-    intercept: float
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
+    @property
+    def weights(self) -> NDArray[np.float64]: ...
+
+    @property
+    def intercept(self) -> float: ...
+
+    @property
+    def mean(self) -> NDArray[np.float64]: ...
+
+    @property
+    def sd(self) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True, eq=False)

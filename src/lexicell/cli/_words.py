@@ -1,0 +1,221 @@
+"""Commands that speak in genes and words: concepts, explain, perturb, rank-perturbations, programmes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._options import CELLS, SEED, output_option, read, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+USE_REP = click.option("--use-rep", default="X_text", show_default=True, help="Key of the representation in obsm.")
+QUERY = click.option("-q", "--query", "query", multiple=True, help="A phrase, such as 'axonal transport'; repeatable.")
+QUERIES = click.option(
+    "--queries", "file", type=click.Path(path_type=Path), help="File with a phrase a line; lines with # are left out."
+)
+
+
+def _queries(query: tuple[str, ...], file: Path | None) -> list[str] | None:
+    """Phrases of both options; None, the lexicon, where there is neither."""
+    from .._errors import InputError
+
+    words = list(query)
+    if file is not None:
+        try:
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        except UnicodeDecodeError:
+            raise InputError(f"{file} is no text file; write one phrase a line, in UTF-8") from None
+        found = [line for line in lines if line and not line.startswith("#")]
+        if not found:
+            raise InputError(f"{file} holds no phrase; write one a line")
+        words += found
+    return words or None
+
+
+def _check(output: Path) -> None:
+    from .._io import check_writable
+
+    check_writable(output)
+
+
+def _deliver(adata: AnnData, output: Path, table: pd.DataFrame, *, index: bool = False) -> None:
+    """Write the table alone to a .tsv or .csv, and the whole object to anything else; show the first rows."""
+    from .._io import write_aside, write_cells
+
+    if output.suffix in (".tsv", ".csv"):
+        write_aside(output, partial(table.to_csv, sep="\t" if output.suffix == ".tsv" else ",", index=index))
+    else:
+        write_cells(adata, output)
+    click.echo(table.head(30).to_string(index=index, float_format="%.3g"))
+    say(f"{output}: written")
+
+
+@click.command()
+@CELLS
+@output_option()
+@QUERY
+@QUERIES
+@click.option("--groupby", help="Column of obs with groups, such as clusters or cell types.")
+@click.option("--donor", help="Column of obs with donors; groups are then tested over them.")
+@click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs inside and outside a group.")
+@click.option("--dense", is_flag=True, help="Use all genes with their signed cosines, for comparison.")
+@click.option("--n-genes", default=50, show_default=True, help="Genes a phrase.")
+@click.option("--layer", help="Layer to read instead of what the embedding read.")
+@click.option("--use-raw/--no-use-raw", default=None, help="Read .raw, or X, instead of what the embedding read.")
+@USE_REP
+def concepts(
+    cells: Path, output: Path, query: tuple[str, ...], file: Path | None, use_rep: str, **options: Any
+) -> None:
+    """Score cells and groups by phrases.
+
+    Without a phrase, by the shipped lexicon. OUTPUT is the data with the scores, or, if it ends in .tsv or .csv, one
+    table: of the groups with --groupby, else of the cells.
+    """
+    from .. import tl
+    from .._keys import CONCEPTS, UNS
+
+    _check(output)
+    words = _queries(query, file)
+    adata = read(cells)
+    tl.concepts(adata, words, use_rep=use_rep, **options)
+    grouped = options["groupby"] is not None
+    table = (
+        adata.uns[UNS][use_rep]["concepts"]["table"].sort_values("z", ascending=False)
+        if grouped
+        else adata.obsm[CONCEPTS]
+    )
+    _deliver(adata, output, table, index=not grouped)
+
+
+def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"'{value}' is no column=value")
+    return dict(v.split("=", 1) for v in values) or None
+
+
+@click.command()
+@CELLS
+@output_option()
+@click.option("--groupby", help="Column of obs with the groups to explain.")
+@click.option("--group", help="The group that is explained; default: each in turn.")
+@click.option("--cell", help="Name of one cell to explain, instead of a group.")
+@click.option("--reference", default="rest", show_default=True, help="rest, another group, or nothing.")
+@click.option("--subset", multiple=True, callback=_subset, help="Only cells with column=value; repeatable.")
+@click.option("--concept", help="Explain the score of this phrase.")
+@click.option("--score", help="sparse or dense; default: as concepts were last scored.")
+@click.option("--classifier", "model", type=click.Path(path_type=Path), help="Explain a saved linear classifier.")
+@click.option("--n-genes", default=25, show_default=True, help="Genes kept, by size of their part.")
+@USE_REP
+def explain(cells: Path, output: Path, use_rep: str, model: Path | None, **options: Any) -> None:
+    """Split an embedding, a difference, a score or a decision into genes.
+
+    OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
+    """
+    from .. import tl
+    from .._keys import UNS
+    from ..core.classify import LinearClassifier
+
+    _check(output)
+    classifier = None if model is None else LinearClassifier.load(model)
+    adata = read(cells)
+    tl.explain(adata, use_rep=use_rep, classifier=classifier, **options)
+    _deliver(adata, output, adata.uns[UNS][use_rep]["explain"]["table"])
+
+
+@click.command()
+@CELLS
+@output_option()
+@click.option("-t", "--target", "targets", multiple=True, required=True, help="Gene to change; repeatable.")
+@click.option("--fold", default=0.0, show_default=True, help="Factor on its counts: 0 removes, 2 doubles.")
+@click.option("--library", default="fixed", show_default=True, help="fixed or recomputed.")
+@QUERY
+@QUERIES
+@click.option("--groupby", help="Column of obs: the movement is summed up for each group.")
+@USE_REP
+def perturb(
+    cells: Path,
+    output: Path,
+    targets: tuple[str, ...],
+    query: tuple[str, ...],
+    file: Path | None,
+    use_rep: str,
+    **options: Any,
+) -> None:
+    """Remove or over-express genes on paper.
+
+    OUTPUT is the data with the moved embedding, or, if it ends in .tsv or .csv, the table of groups.
+    """
+    from .. import tl
+    from .._keys import UNS
+
+    _check(output)
+    words = _queries(query, file)
+    adata = read(cells)
+    tl.perturb(adata, list(targets), queries=words, use_rep=use_rep, **options)
+    _deliver(adata, output, adata.uns[UNS][use_rep]["perturb"]["table"])
+
+
+@click.command("rank-perturbations")
+@CELLS
+@output_option()
+@click.option("--cell-type", required=True, help="Column of obs with cell types.")
+@click.option("--condition", required=True, help="Column of obs with conditions.")
+@click.option("--reference", required=True, help="The condition that is the control.")
+@click.option("--donor", required=True, help="Column of obs with donors.")
+@click.option("--only", help="One cell type; default: each in turn.")
+@click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs of a type to take part.")
+@click.option("--min-share", default=0.1, show_default=True, help="Share of diseased cells that express a gene.")
+@click.option("--n-genes", default=50, show_default=True, help="Genes kept a type.")
+@click.option("--n-permutations", default=2000, show_default=True, help="Where not all arrangements are listed.")
+@USE_REP
+@SEED
+def rank_perturbations(cells: Path, output: Path, use_rep: str, **options: Any) -> None:
+    """Rank genes by how far their removal leads diseased cells to control.
+
+    OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
+    """
+    from .. import tl
+    from .._keys import UNS
+
+    _check(output)
+    adata = read(cells)
+    tl.rank_perturbations(adata, use_rep=use_rep, **options)
+    _deliver(adata, output, adata.uns[UNS][use_rep]["rank_perturbations"]["table"])
+
+
+@click.command()
+@CELLS
+@output_option()
+@click.option("--n-programmes", default=15, show_default=True, help="How many at most.")
+@click.option("--n-top-genes", default=2000, show_default=True, help="Variable genes used.")
+@click.option(
+    "--smoothing", default=0.5, show_default=True, help="Share of a gene that comes from its text neighbours."
+)
+@click.option("--n-neighbors", default=10, show_default=True, help="Text neighbours a gene.")
+@click.option("--n-genes", default=25, show_default=True, help="Genes listed a programme.")
+@click.option("--n-words", default=5, show_default=True, help="Concepts listed a programme.")
+@QUERY
+@QUERIES
+@USE_REP
+def programmes(
+    cells: Path, output: Path, query: tuple[str, ...], file: Path | None, use_rep: str, **options: Any
+) -> None:
+    """Find gene programmes and name them by concepts.
+
+    OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of programmes.
+    """
+    from .. import tl
+    from .._keys import UNS
+
+    _check(output)
+    words = _queries(query, file)
+    adata = read(cells)
+    tl.programmes(adata, queries=words, use_rep=use_rep, **options)
+    _deliver(adata, output, adata.uns[UNS][use_rep]["programmes"]["table"])
