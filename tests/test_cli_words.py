@@ -158,5 +158,7 @@ def test_defaults_are_those_of_the_functions(name: str) -> None:
         assert option.name in function, option.name
         # Newer clicks mark an option without a default by a sentinel.
         default = None if option.default is None or "UNSET" in repr(option.default) else option.default
-        default = False if default is None and getattr(option, "is_flag", False) and not option.secondary_opts else default
+        default = (
+            False if default is None and getattr(option, "is_flag", False) and not option.secondary_opts else default
+        )
         assert default == function[option.name].default, option.name
