@@ -223,11 +223,32 @@ def test_a_decision_of_lexicells_classifier_adds_up_with_its_intercept(embedded)
     assert set(_result(adata)["table"]["gene"]) & {f"g{i}" for i in range(20)}
 
 
+def test_one_class_of_several_is_explained_against_the_mean_of_all(embedded, rng):
+    from lexicell.core.classify import LinearClassifier
+
+    adata = embedded()
+    k = adata.obsm["X_text"].shape[1]
+    model = LinearClassifier(
+        ("alpha", "beta", "gamma"),
+        rng.normal(size=(3, k)),
+        rng.normal(size=3),
+        rng.normal(size=k),
+        rng.uniform(1, 2, k),
+    )
+    scores = model.decision(adata.obsm["X_text"])[adata.obs_names.get_loc("c9")]
+    tl.explain(adata, cell="c9", reference="nothing", classifier=model, label="beta")
+    whole = _result(adata)["totals"].iloc[0]["whole"]
+    assert whole == pytest.approx(scores[1] - scores.mean(), rel=1e-3, abs=1e-3)
+    assert _result(adata)["table"]["part"].sum() == pytest.approx(whole, abs=1e-9)
+    with pytest.raises(InputError, match=r"name the class .* 'alpha', 'beta', 'gamma'"):
+        tl.explain(adata, cell="c9", classifier=model)
+
+
 def test_what_no_longer_is_a_sum_is_refused_with_advice(embedded):
     from lexicell.core.classify import LinearClassifier
 
     adata = embedded("genept-w")
-    model = LinearClassifier(("a", "b"), np.ones(24), 0.0, np.zeros(24), np.ones(24))
+    model = LinearClassifier(("a", "b"), np.ones((1, 24)), np.zeros(1), np.zeros(24), np.ones(24))
     with pytest.raises(InputError, match=r"unit length, .* no sum over genes; embed with l2=False"):
         tl.explain(adata, groupby="kind", classifier=model)
     with pytest.raises(InputError, match=r"a cosine divides by the length .* before cells are scaled to unit length"):
@@ -313,6 +334,7 @@ def test_other_gene_vectors_are_noticed(embedded, planted_genes):
         ({"groupby": None}, InputError, "name what is explained"),
         ({"cell": "nobody"}, MissingKeyError, "no cell 'nobody'"),
         ({"cell": "c1", "group": "alpha"}, InputError, "either group= or cell="),
+        ({"label": "a"}, InputError, "label= needs classifier="),
         ({"score": "dense"}, InputError, "need concept="),
         ({"concept": "a", "score": "dens"}, InputError, "unknown score 'dens'"),
     ],
@@ -331,6 +353,7 @@ def test_other_gene_vectors_are_noticed(embedded, planted_genes):
         "nothing",
         "no-cell",
         "cell-and-group",
+        "label",
         "score-alone",
         "score",
     ],

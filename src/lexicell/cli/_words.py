@@ -111,6 +111,7 @@ def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @click.option("--concept", help="Explain the score of this phrase.")
 @click.option("--score", help="sparse or dense; default: as concepts were last scored.")
 @click.option("--classifier", "model", type=click.Path(path_type=Path), help="Explain a saved linear classifier.")
+@click.option("--label", help="The class whose decision is explained; default: the second of two.")
 @click.option("--n-genes", default=25, show_default=True, help="Genes kept, by size of their part.")
 @USE_REP
 def explain(cells: Path, output: Path, use_rep: str, model: Path | None, **options: Any) -> None:

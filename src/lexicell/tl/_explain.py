@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _keys
 from .._errors import InputError, MissingKeyError, check_choice, check_key
 from .._values import recorded
+from ..core.classify import LinearClassifier
 from ..core.concepts import N_GENES
 from ..core.embedding import GeneEmbedding
 from . import _describe, _splits, _words
 from ._linear import LinearForm, linear_form
-from ._splits import Linear, Rows, Split, Splitter
+from ._splits import Rows, Split, Splitter
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,7 +44,8 @@ def explain(
     score: str | None = None,
     query_vectors: ArrayLike | None = None,
     direction: ArrayLike | None = None,
-    classifier: Linear | None = None,
+    classifier: LinearClassifier | None = None,
+    label: str | None = None,
     use_rep: str = _keys.X_TEXT,
     n_genes: int = 25,
     genes: GeneEmbedding | None = None,
@@ -92,6 +94,9 @@ def explain(
     classifier
         Explain the decision of a linear classifier (:class:`lexicell.core.classify.LinearClassifier`), in log odds,
         instead: of one cell or the mean of a group with ``reference="nothing"``, else the difference of two decisions.
+    label
+        The class whose decision that is; default: the second of two. With more than two, the decision is the score of
+        the class less the mean score of all.
     use_rep
         Key of the representation in ``obsm``.
     n_genes
@@ -136,7 +141,7 @@ def explain(
     1.0
     """
     adata = adata.copy() if copy else adata
-    _check_options(concept, score, query_vectors, direction, classifier, n_genes)
+    _check_options(concept, score, query_vectors, direction, classifier, label, n_genes)
     check_key(use_rep, [str(k) for k in adata.obsm], "representation in obsm")
     pairs = _pairs(adata, groupby, group, cell, reference, subset)
     form = linear_form(adata, use_rep, genes)
@@ -144,7 +149,7 @@ def explain(
     if concept is not None:
         split = _of_concept(adata, form, use_rep, genes, concept, score, query_vectors, options)
     elif classifier is not None:
-        split = _splits.decision(form, classifier)
+        split = _splits.decision(form, classifier, label)
     else:
         split = _splits.embedding(form) if direction is None else _splits.along(form, direction)
     about = _about_genes(adata, use_rep, genes)
@@ -165,7 +170,7 @@ def explain(
             "groupby": groupby or "", "cell": cell or "", "reference": reference, "concept": concept or "",
             "direction": "given" if direction is not None else "",
             "classifier": "given" if classifier is not None else "",
-            "n_genes": n_genes, "before_scaling": form.is_scaled,
+            "label": label or "", "n_genes": n_genes, "before_scaling": form.is_scaled,
             "subset": {str(k): str(v) for k, v in (subset or {}).items()}, **options,
         },
     }  # fmt: skip
@@ -177,7 +182,8 @@ def _check_options(
     score: str | None,
     query_vectors: ArrayLike | None,
     direction: ArrayLike | None,
-    classifier: Linear | None,
+    classifier: LinearClassifier | None,
+    label: str | None,
     n_genes: int,
 ) -> None:
     if sum(option is not None for option in (concept, direction, classifier)) > 1:
@@ -186,6 +192,8 @@ def _check_options(
         raise InputError(f"n_genes must be at least 1, got {n_genes}")
     if (score is not None or query_vectors is not None) and concept is None:
         raise InputError("score= and query_vectors= need concept=")
+    if label is not None and classifier is None:
+        raise InputError("label= needs classifier=")
     if score is not None and check_choice(score, SCORES, "score") == "cosine":
         raise InputError(
             "a cosine divides by the length of the cell, so it is no sum over genes and has no parts that add up; "

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._errors import InputError
+from .._errors import InputError, check_choice, choices
 from ..core.attribution import Attribution, attribute, attribute_along
+from ..core.classify import LinearClassifier
 from ..core.concepts import concept_parts
 from ._linear import LinearForm
 from ._words import ZScores
 
-__all__ = ["Linear", "Rows", "Split", "Splitter", "along", "concept", "decision", "embedding"]
+__all__ = ["Rows", "Split", "Splitter", "along", "concept", "decision", "embedding"]
 
 Rows = NDArray[np.int64]
-
-
-class Linear(Protocol):
-    """A linear classifier, such as :class:`lexicell.core.classify.LinearClassifier`."""
-
-    @property
-    def weights(self) -> NDArray[np.float64]: ...
-
-    @property
-    def intercept(self) -> float: ...
-
-    @property
-    def mean(self) -> NDArray[np.float64]: ...
-
-    @property
-    def sd(self) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,26 +63,39 @@ def along(form: LinearForm, direction: ArrayLike) -> Splitter:
     return _of_form(form, lambda change, offset: attribute_along(change, form.vectors, direction, offset=offset))
 
 
-def decision(form: LinearForm, classifier: Linear) -> Splitter:
+def decision(form: LinearForm, classifier: LinearClassifier, label: str | None) -> Splitter:
     """Parts of a linear classifier's log odds ``(c - m) / s @ w + b``.
+
+    With more than two classes, of one class against the mean of all, because scores have a free shift a cell.
 
     Raises
     ------
     InputError
-        If cells were scaled to unit length before the classifier saw them, or dimensions do not fit.
+        If cells were scaled to unit length before the classifier saw them, dimensions do not fit, or the class is
+        unknown or not named.
     """
     if form.is_scaled:
         raise InputError(
             "cells of this embedding were scaled to unit length, so a classifier's decision on them is no sum over "
             "genes; embed with l2=False and train on that"
         )
-    axis = np.asarray(classifier.weights, dtype=np.float64) / np.asarray(classifier.sd, dtype=np.float64)
-    if axis.ndim != 1 or len(axis) != form.vectors.shape[1]:
+    weights = np.atleast_2d(np.asarray(classifier.weights, dtype=np.float64))
+    intercept = np.atleast_1d(np.asarray(classifier.intercept, dtype=np.float64))
+    if weights.shape[1] != form.vectors.shape[1]:
         raise InputError(
-            f"a classifier of two classes that reads {form.vectors.shape[1]} dimensions is needed; "
-            f"its weights have shape {axis.shape}"
+            f"the classifier reads {weights.shape[1]} dimensions, the representation has {form.vectors.shape[1]}"
         )
-    start = float(classifier.intercept) - float(np.asarray(classifier.mean, dtype=np.float64) @ axis)
+    classes = [str(c) for c in classifier.classes]
+    if label is None and len(classes) > 2:
+        raise InputError(f"name the class whose decision is explained with label=; there is {choices(classes)}")
+    place = classes.index(check_choice(label or classes[-1], classes, "class"))
+    if len(classes) == 2:
+        sign = 1.0 if place == 1 else -1.0
+        own, start = sign * weights[0], sign * float(intercept[0])
+    else:
+        own, start = weights[place] - weights.mean(axis=0), float(intercept[place] - intercept.mean())
+    axis = own / np.asarray(classifier.sd, dtype=np.float64)
+    start -= float(np.asarray(classifier.mean, dtype=np.float64) @ axis)
 
     def split(change: NDArray[np.float64], offset: NDArray[np.float64] | None) -> Attribution:
         got = attribute_along(change, form.vectors, axis, offset=offset, unit=False)
