@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import namedtuple
 
@@ -14,7 +15,7 @@ from tests.emb.filing import FORMATS, make, read, small_shards, tenx
 
 import lexicell as lx
 from lexicell._errors import InputError, MissingKeyError
-from lexicell.emb import embed_file, merge_shards
+from lexicell.emb import _job, embed_file, merge_shards
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*express no gene that has text:UserWarning"),
@@ -288,3 +289,68 @@ def test_a_broken_chunk_is_named(data, tmp_path, monkeypatch):
     broken.write_bytes(broken.read_bytes()[:50])
     with pytest.raises(InputError, match=r"cells.zarr' cannot be read at cells \d+ to \d+"):
         embed_file(path, tmp_path / "text.zarr", genes)
+
+
+@pytest.fixture
+def interrupted(data, tmp_path, monkeypatch):
+    """A run that stopped after its third shard for want of room."""
+    _, genes, path = data
+    small_shards(monkeypatch)
+    shutil.copy(path, tmp_path / "cells.h5ad")
+    mark = _job.Folder.mark
+
+    def full(folder, shard, n_empty):
+        if shard == 3:
+            raise OSError(28, "No space left on device")
+        mark(folder, shard, n_empty)
+
+    monkeypatch.setattr(_job.Folder, "mark", full)
+    with pytest.raises(OSError, match="No space left"):
+        embed_file(tmp_path / "cells.h5ad", tmp_path / "text.zarr", genes)
+    monkeypatch.setattr(_job.Folder, "mark", mark)
+    assert len(list((tmp_path / "text.zarr.partial" / "done").iterdir())) == 3
+    assert not (tmp_path / "text.zarr").exists()
+    return tmp_path / "cells.h5ad", tmp_path / "text.zarr"
+
+
+def test_a_full_disk_loses_nothing(data, interrupted):
+    adata, genes, _ = data
+    source, output = interrupted
+    embed_file(source, output, genes)
+    assert_equal(read(output), lx.emb.cells(adata, genes, copy=True))
+    assert sorted(p.name for p in output.parent.iterdir()) == ["cells.h5ad", "text.zarr"]
+
+
+def test_an_unfinished_run_that_asked_something_else(data, interrupted):
+    adata, genes, _ = data
+    source, output = interrupted
+    with pytest.raises(InputError, match=r"asked something else \(top_n: 1000 there, 7 now\).*resume=False"):
+        embed_file(source, output, genes, top_n=7)
+    other = lx.GeneEmbedding.from_vectors(genes.ids, genes.vectors + 1)
+    with pytest.raises(InputError, match="other cells or gene vectors"):
+        embed_file(source, output, other)
+    embed_file(source, output, genes, top_n=7, resume=False)
+    assert_equal(read(output), lx.emb.cells(adata, genes, top_n=7, copy=True))
+
+
+def test_an_input_that_changed_under_way(data, interrupted):
+    _, genes, _ = data
+    source, output = interrupted
+    later = (output.parent / "text.zarr.partial" / "job.json").stat().st_mtime + 5
+    os.utime(source, (later, later))
+    with pytest.raises(InputError, match="written to after the unfinished run"):
+        embed_file(source, output, genes)
+    adata, _ = make(seed=3)
+    adata.write_h5ad(source)
+    with pytest.raises(InputError, match="other cells or gene vectors"):
+        embed_file(source, output, genes)
+
+
+def test_a_part_that_is_not_finished_is_not_joined(data, interrupted):
+    _, genes, _ = data
+    source, output = interrupted
+    embed_file(source, output, genes, shard=(1, 2))
+    with pytest.raises(InputError, match="3 of 6 shards"):
+        merge_shards(output)
+    with pytest.raises(InputError, match="is not finished"):
+        merge_shards(output, [output.with_name("text.zarr.partial")])

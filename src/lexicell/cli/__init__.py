@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from .._errors import InputError, LexicellError
-from . import _cells, _store, _tools, _trajectory, _vulnerability, _words
+from . import _cells, _embed, _store, _tools, _trajectory, _vulnerability, _words
 from ._options import say
 
 __all__ = ["cli", "main"]
@@ -32,7 +32,8 @@ for _command in (
     _cells.run,
     _cells.genes,
     _cells.coverage,
-    _cells.embed,
+    _embed.embed,
+    _embed.merge,
     _tools.cluster,
     _vulnerability.vulnerability,
     _vulnerability.classify_vulnerability,

@@ -1,4 +1,4 @@
-"""Commands from cells to embeddings: demo, run, genes, coverage, embed."""
+"""Commands before the cell embedding and around it: demo, run, genes, coverage."""
 
 from __future__ import annotations
 
@@ -152,49 +152,3 @@ def coverage(
     say(f"{output}: {s['genes_with_text']:,} of {s['genes']:,} genes have a text ({ways})")
     of_all, of_cell = s["share_of_counts"], s["median_share_per_cell"]
     say(f"they make up {of_all:.1%} of all counts; median share of a cell {of_cell:.1%}")
-
-
-@click.command()
-@CELLS
-@output_option()
-@GENES_FILE
-@GENE_OPTIONS
-@COUNT_OPTIONS
-@click.option("--preset", default="paper", show_default=True, help="Formula of the cell embedding.")
-@TOP_N
-@click.option("--l2/--no-l2", default=None, help="Scale each cell to unit length; default: the preset's own.")
-@click.option("--key-added", default="X_text", show_default=True, help="Where in obsm the embedding goes.")
-@click.option("--n-jobs", type=int, help="Threads; default: all cores.")
-@click.option("--yes", is_flag=True, help="genept-s: do not ask before many sentences are embedded or sent.")
-def embed(
-    cells: Path,
-    output: Path,
-    genes_file: Path | None,
-    organism: str | None,
-    source: str,
-    embedder: str | None,
-    id_column: str | None,
-    yes: bool,
-    **options: Any,
-) -> None:
-    """Embed each cell.
-
-    Writes the data with obsm['X_text'].
-    """
-    from .. import emb
-    from .._io import check_writable, write_cells
-
-    check_writable(output)
-    adata = read(cells)
-    if options["preset"] == "genept-s":
-        kept = {name: options[name] for name in ("layer", "use_raw", "normalization", "key_added")}
-        top = {} if options["top_n"] == "preset" else {"top_n": options["top_n"] or adata.n_vars}
-        emb.sentences(adata, embedder or "local", yes=yes, **top, **kept)
-        write_cells(adata, output)
-        say(f"{output}: {adata.n_obs:,} cells as sentences in obsm['{options['key_added']}']")
-        return
-    found = genes_of(adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column)
-    emb.cells(adata, found, **options)
-    write_cells(adata, output)
-    shape = adata.obsm[options["key_added"]].shape
-    say(f"{output}: {shape[0]:,} cells x {shape[1]} dimensions in obsm['{options['key_added']}']")

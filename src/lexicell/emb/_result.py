@@ -145,8 +145,11 @@ def merge_shards(
     (300, 2)
     """
     output = check_output(output)
-    found = sorted(output.parent.glob(f"{output.name}.shard-*")) if shards is None else [Path(s) for s in shards]
-    folders = [Folder(p) for p in found if p.suffix not in (".partial", ".deleted")]
+    if shards is None:
+        beside = sorted(output.parent.glob(f"{output.name}.shard-*"))
+        folders = [Folder(p) for p in beside if p.suffix not in (".partial", ".deleted")]
+    else:
+        folders = [Folder(Path(s)) for s in shards]
     if not folders:
         raise InputError(f"there are no parts '{output.name}.shard-i-of-n' beside '{output}'; name their folders")
     job, base = _belong_together(folders)
@@ -204,9 +207,13 @@ def _belong_together(folders: list[Folder]) -> tuple[Job, Folder]:
 
 def finish(folder: Folder, output: Path) -> None:
     """Put the result in its place; what was there before gives way at the last moment."""
+    if folder.delivered():
+        folder.remove()
+        return
     # Killed writers leave what they had begun to write aside.
     for begun in folder.store.rglob("*.partial"):
-        begun.unlink()
+        if begun.is_file():
+            begun.unlink()
     if output.suffix == ".h5ad":
         write_aside(output, lambda path: _to_h5ad(folder, path))
     else:
