@@ -18,15 +18,13 @@ from lexicell.sources.bundled import load_table
 SETS = {  # file, column and value to keep, label, stage
     "pbmc68k": (None, None, "cell_type", "choose"),
     "kang5 stim": ("kang_donors.h5ad", ("group_id", "stim"), "cluster_id", "choose"),
-    "motor cortex": ("m1_patchseq.h5ad", None, "RNA_family", "choose"),
     "mixology celseq2": ("mixology_celseq2_3cl.h5ad", None, "cell_line", "choose"),
     "kang5 ctrl": ("kang_donors.h5ad", ("group_id", "ctrl"), "cluster_id", "confirm"),
     "kang13 ctrl": ("kang_pbmc.h5ad", ("condition", "ctrl"), "cell_type", "confirm"),
     "mixology dropseq": ("mixology_dropseq_3cl.h5ad", None, "cell_line", "confirm"),
 }
 LEAST = 0.02  # share of cells that must express a gene
-MOST = 5000  # genes of a set, those of the highest mean
-MOST_EMBEDDED = 2000  # genes whose summaries are embedded by MiniLM; larger sets go without
+MOST = 3000  # genes of a set, those of the highest mean
 FEWEST = 5  # cells a class
 
 
@@ -47,7 +45,7 @@ def load(name: str, folder: Path) -> Cells:
     if keep is not None:
         adata = adata[adata.obs[keep[0]].astype(str) == keep[1]].copy()
     adata.var_names_make_unique()
-    counts = sp.csr_matrix(adata.layers["counts"] if "counts" in adata.layers else adata.X)
+    counts = sp.csr_matrix(adata.layers.get("counts", adata.X))
     total = adata.obs["n_counts"].to_numpy(float) if file is None else np.asarray(counts.sum(axis=1)).ravel()
     labels = adata.obs[label].astype(str)
     sizes = labels.value_counts()
@@ -67,7 +65,7 @@ def texts_of(cells: Cells, folder: Path) -> dict[str, Callable[[], lx.GeneEmbedd
         named = lx.emb.genes(cells.adata, source="bundled-names")
         full = lx.emb.genes(cells.adata, source="bundled")
     human = load_table("human")
-    symbol = {g: s for g, s in zip(human.gene_id, human.symbol, strict=True)}
+    symbol = dict(zip(human.gene_id, human.symbol, strict=True))
     table = pd.read_csv(folder / "gene_summaries_human.tsv.gz", sep="\t", dtype=str).drop_duplicates("symbol")
     summary = table.set_index("symbol")["summary"]
     own = [symbol.get(str(g), "") for g in named.table["text_gene_id"]]
@@ -79,18 +77,13 @@ def texts_of(cells: Cells, folder: Path) -> dict[str, Callable[[], lx.GeneEmbedd
     def wrap(vectors: np.ndarray) -> lx.GeneEmbedding:
         return lx.GeneEmbedding.from_vectors(named.ids, vectors, table=named.table)
 
-    makers = {
+    return {
         "names": lambda: named,
         "names + GO": lambda: full,
         "names + summary": lambda: wrap(lx.embedders.embed(with_summary)),
-        "names + GO + summary": lambda: wrap(lx.embedders.embed(everything)),
-        "LSA, names + GO": lambda: wrap(lsa(list(full.texts[rows]))),
         "LSA, names + GO + summary": lambda: wrap(lsa(everything)),
         "GO gene sets": lambda: wrap(go_sets(own)),
     }
-    if len(named) > MOST_EMBEDDED:
-        del makers["names + summary"], makers["names + GO + summary"]
-    return makers
 
 
 def lsa(texts: list[str], dim: int = 256) -> np.ndarray:

@@ -22,12 +22,6 @@ QUERIES = {
         "CD34+": "CD34 positive hematopoietic progenitor cell",
         "CD4+/CD45RA+/CD25- Naive T": "naive CD4 positive T cell, CD45RA",
     },
-    "motor cortex": {
-        "Sst": "somatostatin interneuron",
-        "IT": "intratelencephalic glutamatergic neuron",
-        "ET": "extratelencephalic corticospinal glutamatergic neuron",
-        "Pvalb": "parvalbumin interneuron",
-    },
     "kang13 ctrl": {
         "CD14 Mono": "CD14 positive classical monocyte",
         "CD4 Naive T": "naive CD4 positive T cell",
