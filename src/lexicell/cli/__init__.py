@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from .._errors import InputError, LexicellError
-from . import _cells, _embed, _store, _tools, _trajectory, _vulnerability, _words
+from . import _cells, _embed, _panel, _store, _tools, _trajectory, _vulnerability, _words
 from ._options import say
 
 __all__ = ["cli", "main"]
@@ -34,6 +34,7 @@ for _command in (
     _cells.coverage,
     _embed.embed,
     _embed.merge,
+    _panel.panel,
     _tools.cluster,
     _vulnerability.vulnerability,
     _vulnerability.classify_vulnerability,

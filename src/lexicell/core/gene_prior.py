@@ -85,12 +85,12 @@ def informativeness(values: sp.csr_matrix, codes: NDArray[np.integer], n_groups:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What is learned of each gene from one reference, NaN where it is hardly expressed.
+    r"""What is learned of each gene from one reference, NaN where it is hardly expressed.
 
     Attributes
     ----------
     total
-        Normal score of the rank of :math:`\\eta^2`.
+        Normal score of the rank of :math:`\eta^2`.
     beyond
         The same among genes of like mean expression.
     """
@@ -171,7 +171,7 @@ class PriorModel:
 
 def _unit(vectors: ArrayLike) -> Floats:
     matrix = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
-    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12))
 
 
 def fit(vectors: ArrayLike, y: Floats, folds: NDArray[np.integer], n_folds: int = N_FOLDS) -> PriorModel:
