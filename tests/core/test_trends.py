@@ -109,3 +109,49 @@ def test_too_few_cells_and_one_position_are_refused() -> None:
         core.trends(np.zeros(50), np.ones((50, 1)))
     with pytest.raises(InputError, match="at least 4"):
         core.trends(np.arange(50.0), np.ones((50, 1)), n_splines=3)
+
+
+def weighted_f(time: np.ndarray, x: np.ndarray, n: np.ndarray, n_splines: int) -> float:
+    """F of x / n on the splines against a constant, weights n, by two least-squares fits."""
+    y, root = x / n, np.sqrt(n)
+    rest = []
+    for design in (np.ones((len(x), 1)), core.spline_basis(time, time, n_splines)):
+        found = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
+        rest.append((((y - design @ found) * root) ** 2).sum())
+    return (rest[0] - rest[1]) / (n_splines - 1) / (rest[1] / (len(x) - n_splines))
+
+
+def test_the_f_of_a_trend_is_that_of_two_weighted_fits() -> None:
+    from scipy.stats import f as f_distribution
+
+    rng = np.random.default_rng(4)
+    time, n = rng.random(150), rng.integers(200, 2000, size=150).astype(float)
+    counts = rng.poisson(n[:, None] * np.array([0.01, 0.02, 0.001]) * np.exp(np.outer(time, [0, 1, 2])))
+    F, p = core.trend_test(time, sp.csr_matrix(counts), n)
+    by_hand = [weighted_f(time, counts[:, j], n, 6) for j in range(3)]
+    assert np.allclose(F, by_hand)
+    assert np.allclose(p, f_distribution.sf(by_hand, 5, 144))
+    assert np.allclose(core.trend_test(time, counts, n)[0], F)
+
+
+@pytest.mark.parametrize("overdispersed", [False, True], ids=["poisson", "overdispersed"])
+def test_no_false_trends_even_where_depth_follows_time(overdispersed: bool) -> None:
+    rng = np.random.default_rng(5)
+    time = rng.random(300)
+    n = (300 + 1500 * time) * rng.lognormal(0, 0.2, size=300)
+    rate = np.tile(rng.gamma(0.5, 0.002, size=800), (300, 1)) + 2e-4
+    if overdispersed:
+        rate = rate * rng.gamma(3, 1 / 3, size=rate.shape)
+    p = core.trend_test(time, sp.csr_matrix(rng.poisson(rate * n[:, None])), n)[1]
+    assert 0.02 <= np.nanmean(p <= 0.05) <= 0.075
+    assert np.nanmean(p <= 0.001) <= 0.008
+
+
+def test_trends_are_not_tested_where_nothing_can_be() -> None:
+    counts = np.ones((60, 2))
+    counts[:, 1] = 0
+    assert np.isnan(core.trend_test(np.linspace(0, 1, 60), counts, np.full(60, 9.0))[1][1])
+    with pytest.raises(InputError, match="1 cells have no counts to test"):
+        core.trend_test(np.linspace(0, 1, 60), counts, np.r_[0, np.ones(59)])
+    with pytest.raises(InputError, match="too few for 6 splines"):
+        core.trend_test(np.linspace(0, 1, 20), counts[:20], np.ones(20))
