@@ -50,7 +50,8 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(
         f"{args.cells} cells x {args.dims}, {found['params']['n_bootstraps']} draws: {wall:.0f} s wall, "
-        f"{cpu:.0f} s CPU, peak {peak:.1f} GB, load {os.getloadavg()[0]:.1f}; {len(found['table'])} ends, Spearman with time {rho:.3f}"
+        f"{cpu:.0f} s CPU, peak {peak:.1f} GB, load {os.getloadavg()[0]:.1f}; "
+        f"{len(found['table'])} ends, Spearman with time {rho:.3f}"
     )
 
 

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
 import lexicell as lx
-from lexicell.core.expression import log_cp10k, zscore_pca
+from lexicell.core.expression import log_cp10k, residual_variance, top_columns, zscore_pca
 from lexicell.core.ordering import branch_f1, pseudotime_score
 
 SPLIT = 0.4
@@ -34,7 +34,8 @@ def simulate(base: anndata.AnnData, n_branches: int, fold: float, seed: int, n_c
     rng = np.random.default_rng(seed)
     counts = sp.csr_matrix(base.layers.get("counts", base.X))
     totals = np.asarray(counts.sum(axis=1), dtype=float).ravel()
-    points = zscore_pca(log_cp10k(counts, totals), 10).scores
+    chosen = top_columns(residual_variance(counts), 1000)
+    points = zscore_pca(sp.csr_matrix(log_cp10k(counts, totals)[:, chosen]), 10).scores
     near = NearestNeighbors(n_neighbors=min(30, len(points))).fit(points).kneighbors(return_distance=False)
     width = near.shape[1]
     average = sp.csr_matrix((np.full(near.size, 1 / width), near.ravel(), np.arange(0, near.size + 1, width)))

@@ -251,3 +251,57 @@ def test_an_order_can_be_given_and_rare_types_are_said() -> None:
     assert table.loc["t1", "p"] < 0.05
     assert np.isnan(table.loc["rare", "p"])
     assert "donors with enough cells" in table.loc["rare", "reason"]
+
+
+@pytest.fixture(scope="module")
+def noise() -> anndata.AnnData:
+    """Cells of one kind: rates differ between genes and depth between cells, and nothing else does."""
+    rng = np.random.default_rng(8)
+    rate = rng.gamma(1.0, 3.0, size=400) * rng.lognormal(0, 0.4, size=(200, 1))
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+    adata.var_names = [f"g{i}" for i in range(400)]
+    adata.obs_names = [f"c{i}" for i in range(200)]
+    lx.tl.split_counts(adata)
+    return adata
+
+
+def test_a_split_tests_honestly_where_the_same_counts_would_not(noise: anndata.AnnData) -> None:
+    """Noise, ordered by its first component: genes follow it in the counts it was made from, and not in the others."""
+    from lexicell.core.trends import trend_test
+
+    adata = noise.copy()
+    lx.emb.expression_pca(adata, layer="split_a", n_top_genes=40, n_components=2)
+    time = adata.obsm["X_expression"][:, 0]
+    seen = adata.var_names.isin(adata.uns["lexicell"]["X_expression"]["hvg"])
+    share = {}
+    for layer in ("split_a", "split_b"):
+        counts = adata.layers[layer]
+        share[layer] = np.nanmean(trend_test(time, counts, np.asarray(counts.sum(axis=1)).ravel())[1][seen] <= 0.05)
+    assert share["split_a"] > 0.2
+    assert share["split_b"] < 0.12
+
+
+def test_planted_trends_are_found_in_the_other_half(fork: anndata.AnnData) -> None:
+    adata = anndata.AnnData(fork.X.copy(), obs=fork.obs[["time"]].copy(), var=fork.var[[]].copy())
+    lx.tl.split_counts(adata)
+    lx.emb.expression_pca(adata, layer="split_a", n_top_genes=100)
+    lx.tl.trajectory(adata, root="c0", use_rep="X_expression", n_bootstraps=0)
+    lx.tl.trends(adata, key="X_expression", test_layer="split_b", words=False)
+    found = adata.uns["lexicell"]["X_expression"]["trends"]
+    table = found["table"].set_index("feature")
+    assert (table.loc[[f"g{i}" for i in range(20)], "q"] < 0.01).all()
+    assert (table["q"] >= table["p"]).all()
+    assert found["params"]["expression"] == "split_b"
+    assert "the pseudotime has not seen" in found["params"]["note"]
+
+
+def test_molecules_that_the_order_has_seen_are_not_tested(noise: anndata.AnnData) -> None:
+    adata = noise.copy()
+    lx.emb.expression_pca(adata, layer="split_b", n_top_genes=100, n_components=5)
+    lx.tl.trajectory(adata, root="c0", use_rep="X_expression", n_bootstraps=0)
+    with pytest.raises(InputError, match="the same molecules"):
+        lx.tl.trends(adata, key="X_expression", test_layer="split_b", words=False)
+    with pytest.raises(MissingKeyError, match="'nothing'"):
+        lx.tl.trends(adata, key="X_expression", test_layer="nothing", words=False)
+    with pytest.raises(InputError, match="give one of them"):
+        lx.tl.trends(adata, key="X_expression", test_layer="split_a", layer="split_a", words=False)

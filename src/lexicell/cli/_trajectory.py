@@ -154,6 +154,7 @@ def fates(cells: Path, output: Path, table_file: Path | None, key: str, **option
 @click.option("--n-splines", default=6, show_default=True, help="Degrees of freedom of a curve.")
 @click.option("--n-grid", default=100, show_default=True, help="Points of a curve.")
 @click.option("--n-curves", default=100, show_default=True, help="Curves kept of genes and of concepts.")
+@click.option("--test-layer", help="Half of the counts that the pseudotime has not seen: gives p values of genes.")
 @GENES_FILE
 @SLOT
 @TABLE

@@ -17,8 +17,10 @@ from .._errors import InputError, LexicellError, choices
 from .._values import read_values, recorded
 from ..core import trends as core
 from ..core.embedding import GeneEmbedding
+from ..core.vulnerability import adjust_bh
 from . import _words
 from ._ordered import Ordered, find_ordered
+from ._split_counts import check_split
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,6 +29,9 @@ __all__ = ["trends"]
 
 DESCRIPTIVE = (
     "descriptive: pseudotime was computed from these values, so no p value is given; ranks and effect sizes only"
+)
+TESTED = (
+    "genes were tested in molecules that the pseudotime has not seen; that holds for these cells, not for new donors"
 )
 
 
@@ -43,6 +48,7 @@ def trends(
     n_splines: int = 6,
     n_grid: int = 100,
     n_curves: int = 100,
+    test_layer: str | None = None,
     genes: GeneEmbedding | None = None,
     layer: str | None = None,
     use_raw: bool | None = None,
@@ -50,9 +56,10 @@ def trends(
 ) -> AnnData | None:
     r"""Smooth genes and concepts along a pseudotime, rank them by how much they change, and say where they turn.
 
-    No p values. The pseudotime was computed from the same expression, so some genes follow it even in pure noise. The
-    table ranks and describes; whether a change holds is a question to other data, to measured time, or to donors
-    (:func:`lexicell.tl.progression`).
+    No p values as a rule. The pseudotime was computed from the same expression, so some genes follow it even in pure
+    noise. The table ranks and describes; whether a change holds is a question to other data, to measured time, to
+    donors (:func:`lexicell.tl.progression`), or to molecules kept apart: with `test_layer`, genes are read and tested
+    (:func:`lexicell.core.trends.trend_test`) in the half of a split that the pseudotime has not seen.
 
     Parameters
     ----------
@@ -79,6 +86,9 @@ def trends(
         Points of a curve.
     n_curves
         Curves kept of genes and of concepts, those with the most explained variance; all of `features` and `queries`.
+    test_layer
+        The other half of :func:`lexicell.tl.split_counts`, where the representation was made from the first. Values,
+        curves and p values of genes then come from it.
     genes
         Gene vectors for the concepts; None: those behind the representation.
     layer, use_raw
@@ -94,21 +104,23 @@ def trends(
         One row a gene or concept, genes first, by falling ``explained``: ``feature``, ``kind``, ``rank`` within the
         kind, ``explained`` (share of variance the curve predicts in cells left out), ``amplitude`` (range of the curve:
         log1p of counts per 10,000 for genes, mean z of its genes for concepts), ``spearman``, ``peak`` (pseudotime of
-        the highest value), ``steepest`` (of the fastest change), ``turning_points`` (positions, joined by ``;``).
+        the highest value), ``steepest`` (of the fastest change), ``turning_points`` (positions, joined by ``;``). With
+        `test_layer`: ``p`` and ``q`` (Benjamini-Hochberg over the genes tested), NaN for concepts.
     ``curves``
         DataFrame, one column a feature, index the pseudotime.
     ``branches``
         Where there are branches: for each pair, ``feature``, ``kind``, ``branch``, ``against`` and ``d`` (difference of
         the means over the pooled standard deviation), by falling size of d.
     ``params``
-        With ``note``, which says that all this is descriptive.
+        With ``note``, which says that all this is descriptive, or what the p values hold for.
 
     Raises
     ------
     MissingKeyError
         If there is no such trajectory.
     InputError
-        If a feature, branch or part is not there, or too few cells take part.
+        If a feature, branch or part is not there, too few cells take part, or `test_layer` holds molecules that the
+        pseudotime has seen.
 
     Warns
     -----
@@ -129,7 +141,13 @@ def trends(
     ordered = find_ordered(adata, key)
     rows = ordered.rows(component, branch)
     like = recorded(adata, ordered.use_rep).get("params") or _words.text_entry(adata, ordered.use_rep).get("params")
-    values = read_values(adata, layer=layer, use_raw=use_raw, like=like)
+    if test_layer is not None:
+        if layer is not None or use_raw:
+            raise InputError("test_layer is read in place of layer and use_raw; give one of them")
+        check_split(adata, test_layer, str((like or {}).get("slot") or ""))
+        values = read_values(adata, layer=test_layer, normalization="counts")
+    else:
+        values = read_values(adata, layer=layer, use_raw=use_raw, like=like)
     columns = _columns(values.genes, values.log[rows], features, min_share)
     kinds = [("gene", values.genes[columns].astype(str), sp.csr_matrix(values.log[:, columns]))]
     if words:
@@ -141,6 +159,10 @@ def trends(
     for kind, names, matrix in kinds:
         fitted = core.trends(ordered.pseudotime[rows], matrix[rows], n_splines=n_splines, n_grid=n_grid)
         table = _table(fitted, names, kind)
+        if test_layer is not None:
+            p = _p_values(ordered.pseudotime[rows], values, rows, columns, n_splines) if kind == "gene" else np.nan
+            table["p"] = pd.Series(p, index=range(len(names)))
+            table["q"] = adjust_bh(table["p"].to_numpy())
         asked = features if kind == "gene" else queries
         keep = table.index if asked is not None else table.index[:n_curves]
         curves.append(pd.DataFrame(fitted.curves[:, keep], columns=pd.Index(names[keep]), index=fitted.grid))
@@ -152,7 +174,9 @@ def trends(
         "branches": pd.concat(branches, ignore_index=True),
         "params": {
             "branch": branch or "", "component": component, "n_cells": len(rows), "n_splines": n_splines,
-            "min_share": min_share, "expression": values.params.get("slot", ""), "note": DESCRIPTIVE,
+            "min_share": min_share, "expression": values.params.get("slot", ""),
+            "note": DESCRIPTIVE if test_layer is None else TESTED,
+            "test_layer": test_layer or "",
         },
     }  # fmt: skip
     adata.uns[_keys.UNS][key]["trends"] = result
@@ -173,6 +197,16 @@ def _columns(
     if not len(kept):
         raise InputError(f"no gene is expressed in {min_share:.0%} of the cells; lower min_share")
     return kept
+
+
+def _p_values(
+    time: NDArray[np.float64], values: Any, rows: NDArray[np.int64], columns: NDArray[np.int64], n_splines: int
+) -> NDArray[np.float64]:
+    counts = sp.csr_matrix(values.counts[rows])
+    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    # A thinned cell may be left without a molecule; it tells nothing and is left out.
+    some = totals > 0
+    return core.trend_test(time[some], counts[some][:, columns], totals[some], n_splines=n_splines)[1]
 
 
 def _concepts(
