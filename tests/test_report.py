@@ -331,3 +331,21 @@ def test_an_object_without_results_is_refused(tmp_path):
 def test_a_folder_is_refused(adata, tmp_path):
     with pytest.raises(InputError, match="is a folder; name a file"):
         lx.report(adata, tmp_path)
+
+
+def test_what_tools_of_words_found_stands_in_sections_of_its_own(adata, page_of):
+    data = adata.copy()
+    data.obs["donor"] = [f"d{i % 6}" for i in range(data.n_obs)]
+    data.obs["state"] = ["sick" if i % 6 < 3 else "well" for i in range(data.n_obs)]
+    queries = {"queries": ["first <concept>", "second"], "query_vectors": np.eye(12)[:2] * 9 + 2}
+    lx.tl.concepts(data, groupby="kind", donor="donor", min_cells=3, **queries)
+    lx.tl.explain(data, groupby="kind")
+    lx.tl.programmes(data, n_programmes=3, **queries)
+    lx.tl.perturb(data, ["g3"], groupby="kind")
+    lx.tl.rank_perturbations(
+        data, cell_type="kind", condition="state", reference="well", donor="donor", min_cells=3, only="D"
+    )
+    page = page_of(data)
+    new = ["Concepts asked for", "The genes behind a number", "Gene programmes", "Genes changed on paper"]
+    assert [h for h in page.headings if h in new] == new
+    assert all(i["alt"] for i in page.images)

@@ -7,11 +7,16 @@ from ._embedding import embedding
 from ._evaluation import evaluation
 from ._trajectory import trajectory, trends
 from ._vulnerability import vulnerability, vulnerability_concepts, vulnerability_genes
+from ._words import concepts, explain, perturb, programmes
 
 __all__ = [
+    "concepts",
     "coverage",
     "embedding",
     "evaluation",
+    "explain",
+    "perturb",
+    "programmes",
     "trajectory",
     "trends",
     "vulnerability",
