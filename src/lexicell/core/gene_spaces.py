@@ -18,7 +18,7 @@ from .._errors import InputError
 from .attribution import Attribution
 from .space import GeneSpace
 
-__all__ = ["LinearSpace", "centred", "gene_set_matrix", "genes", "stacked", "whitened"]
+__all__ = ["LinearSpace", "centred", "gene_set_matrix", "genes", "stacked", "weighted", "whitened"]
 
 Floats = NDArray[np.float64]
 SET_SIZES = (10, 200)
@@ -37,11 +37,14 @@ class LinearSpace:
         Each ``(n_genes, k)``, or None for a block in which every gene is a dimension of its own.
     scales
         What each block is divided by.
+    weights
+        ``(n_genes,)`` factor on the expression of each gene; None: one.
     """
 
     n_genes: int
     blocks: tuple[Floats | None, ...]
     scales: tuple[float, ...] = (1.0,)
+    weights: Floats | None = None
 
     def __post_init__(self) -> None:
         if len(self.scales) != len(self.blocks):
@@ -60,6 +63,12 @@ class LinearSpace:
     def project(self, z: Floats | sp.csr_matrix) -> Floats:
         """Take ``(..., n_genes)`` expression to ``(..., dim)``; a sparse matrix comes out dense."""
         parts = []
+        if self.weights is not None:
+            z = (
+                z * self.weights
+                if not isinstance(z, sp.csr_matrix)
+                else sp.csr_matrix(z @ sp.diags_array(self.weights))
+            )
         for block, scale in zip(self.blocks, self.scales, strict=True):
             part = (z.toarray() if isinstance(z, sp.csr_matrix) else z) if block is None else z @ block
             parts.append(np.asarray(part) / scale)
@@ -72,7 +81,7 @@ class LinearSpace:
             part = direction[start : start + width] / scale
             out += part if block is None else block @ part
             start += width
-        return out
+        return out if self.weights is None else out * self.weights
 
     def attribute(self, change: Floats) -> Attribution:
         """Parts of the genes in the squared length of a shift, as :func:`lexicell.core.attribution.attribute`.
@@ -124,6 +133,11 @@ def centred(vectors: ArrayLike) -> LinearSpace:
     return LinearSpace(len(matrix), (matrix - matrix.mean(axis=0),))
 
 
+def weighted(space: LinearSpace, weights: Floats | None) -> LinearSpace:
+    """The same space for expression that counts as much as `weights` say, gene by gene; None: all alike."""
+    return LinearSpace(space.n_genes, space.blocks, space.scales, weights)
+
+
 def gene_set_matrix(sets: Sequence[ArrayLike], n_genes: int, *, sizes: tuple[int, int] = SET_SIZES) -> Floats:
     r"""Genes x sets, :math:`1/\sqrt{\text{size}}` for members: every set weighs the same; to be whitened.
 
@@ -145,7 +159,7 @@ def gene_set_matrix(sets: Sequence[ArrayLike], n_genes: int, *, sizes: tuple[int
 
 
 def stacked(spaces: Sequence[LinearSpace], scales: Sequence[float] | None = None) -> LinearSpace:
-    """Several spaces side by side, each divided by its scale."""
+    """Several spaces side by side, each divided by its scale; all with the weights of the first."""
     if not spaces or len({s.n_genes for s in spaces}) != 1:
         raise InputError("spaces of the same genes are needed to put side by side")
     factors = [1.0] * len(spaces) if scales is None else list(scales)
@@ -153,4 +167,5 @@ def stacked(spaces: Sequence[LinearSpace], scales: Sequence[float] | None = None
         spaces[0].n_genes,
         tuple(block for space in spaces for block in space.blocks),
         tuple(own * f for space, f in zip(spaces, factors, strict=True) for own in space.scales),
+        spaces[0].weights,
     )
