@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.extending import intrinsic
 
 from ._jit import compiled
-from ._vector import lowest_bit
+from ._vector import has_avx512, lowest_bit
 
 __all__ = ["PAIR", "SPARE", "WIDTH", "gather_block", "gather_block_plain", "merge_cells", "pack", "segment_length"]
 
@@ -38,9 +37,7 @@ _FEW = 256  # genes a cell that are summed in one go
 
 def _width() -> int:
     """Dimensions whose sums for two cells stay in registers: 16 of 512 bits, or 8 of 256."""
-    named = bool(config.CPU_NAME or config.CPU_FEATURES)
-    features = {} if named else llvmlite.binding.get_host_cpu_features()
-    return 128 if features.get("avx512f") else 32
+    return 128 if has_avx512() else 32
 
 
 WIDTH = _width()

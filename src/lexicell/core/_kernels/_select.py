@@ -1,9 +1,10 @@
 """Selection: of each cell the genes to sum over, and their log-normalised expression.
 
-A row is read a few times, each time in a short loop that becomes vector code: check the values and add them up; write
-a key a gene, which rises with the value and is 0 for genes without text; find the value at the cut by counting keys
-above a bound (`count_from`), halving the range each time; break ties at the cut by the rank of the gene in the same
-way; emit the genes kept in the order of the columns; take the logarithms. No step depends on other rows.
+A row is read once (`scan`): values are checked and added up, and each gene with text gets a key that rises with its
+value. The value at the cut is found by counting keys above a bound (`count_from`), narrowing the range each time;
+genes below it are squeezed out; ties at the cut are broken by the rank of the gene in the same two steps. Logarithms of
+small counts are taken once a cell for each count. Rows that hold other numbers than counts take longer ways to the
+same bits. No step depends on other rows.
 """
 
 # Types in compiled loops are numba's: what Python calls a change of type is none there.
@@ -15,6 +16,7 @@ import numpy as np
 
 from ._jit import compiled
 from ._log import expm1_sum, log1p_scaled
+from ._pack import N_TALLIES, WHOLE_LIMIT, scan, squeeze
 from ._vector import count_from
 
 __all__ = ["BAD_LIBRARY", "BAD_LOG", "BAD_VALUE", "FINE", "LOG_LIMIT", "select_block"]
@@ -25,17 +27,14 @@ TARGET = 1e4
 LOG_LIMIT = 32.0  # no logarithm of an expression value comes near
 _PAD = 16  # keys `count_from` may read behind the last
 _RARE = 8  # fewer than one in so many kept: a branch that is seldom taken beats none
+_SMALL = 64  # counts up to this one share their logarithms
 
 
 @compiled
-def _check(values, bits, limit):
-    """Is every value usable, is every one a whole number, and what do these sum to."""
+def _usable(values, bits, limit):
+    """Is every value finite and not negative."""
     largest, signs = bits[0], bits[0]
-    odd, total = 0, 0
     for j in range(values.shape[0]):
-        whole = np.int32(values[j])
-        total += np.int64(whole)
-        odd += values[j] != whole
         largest = max(largest, bits[j])
         signs |= bits[j]
     fine = True
@@ -43,20 +42,18 @@ def _check(values, bits, limit):
         for j in range(values.shape[0]):
             # A negative zero is a zero.
             fine = fine and values[j] >= 0 and values[j] < np.inf
-    return fine, odd == 0, total
+    return fine
 
 
 @compiled
-def _whole_keys(values, indices, table, n_vectors, keys, genes):
-    """Keys of whole numbers are the numbers. Writes key and gene of the entries with text; returns how many."""
-    k = np.uintp(0)
-    for j in range(values.shape[0]):
-        # Without a branch; and as a loop LLVM leaves alone: gathers in vectors are slower.
-        gene = table[np.uint32(indices[j])]
-        genes[k] = gene
-        keys[k] = np.int32(values[j])
-        k += np.uintp(gene < n_vectors)
-    return np.int64(k)
+def _as_float32(values, narrow):
+    """Write values as float32; is each the same number."""
+    n = values.shape[0]
+    same = 0
+    for j in range(n):
+        narrow[j] = np.float32(values[j])
+        same += np.float64(narrow[j]) == values[j]
+    return same == n
 
 
 @compiled
@@ -70,14 +67,6 @@ def _float_keys(values, bits, indices, table, n_vectors, keys, genes, numbers):
         numbers[k] = values[j]
         k += np.uintp((gene < n_vectors) & (bits[j] > 0))
     return np.int64(k)
-
-
-@compiled
-def _sum_keys(keys, n):
-    total = 0
-    for j in range(n):
-        total += np.int64(keys[j])
-    return np.float64(total)
 
 
 @compiled
@@ -105,6 +94,30 @@ def _bound(address, n, high, wanted, n_low, kind, found):
         else:
             high, above = middle, count
     found[0], found[1] = at, above
+    return low
+
+
+@compiled
+def _even_bound(address, n, high, n_high, wanted, kind):
+    """A bound at or above which exactly `wanted` of n keys lie; those from 1 to high - 1 differ, `n_high` lie above.
+
+    Keys are ranks of names by their hash, spread evenly: where the bound should be by the rule of three is nearly where
+    it is. Every other step halves the range, should they not be.
+    """
+    low, at, above = np.int64(1), n, n_high
+    high = np.int64(high)
+    halve = False
+    while at != wanted:
+        step = (high - low) >> 1
+        if not halve:
+            step = np.int64(np.float64(high - low) * np.float64(at - wanted) / np.float64(at - above))
+        halve = not halve
+        middle = low + min(max(step, 1), high - low - 1)
+        count = count_from(address, n, middle, kind)
+        if count >= wanted:
+            low, at = middle, count
+        else:
+            high, above = middle, count
     return low
 
 
@@ -174,6 +187,56 @@ def _positive(values, picked):
 
 
 @compiled
+def _whole_row(keys, genes, m, largest, top_n, ranks, order, address, order_address, found, rows):
+    """Of m genes with counts `keys`, write those kept to `rows` and move their counts to the front; returns how many."""
+    if not 0 < top_n < m:
+        rows[:m] = genes[:m]
+        return m
+    for j in range(m, m + _PAD):
+        keys[j] = 0
+    bound = _bound(address, m, largest + 1, top_n, m, keys[0], found)
+    k = squeeze(genes, keys, m, bound, rows)
+    squeeze(keys, keys, m, bound, keys)
+    if k == top_n:
+        return k
+    # Genes above the cut come before all that are tied at it, which have different ranks.
+    n_vectors = np.int32(ranks.shape[0] - 1)
+    for j in range(k):
+        rank = n_vectors - ranks[np.uint32(rows[j])]
+        order[j] = rank if keys[j] == bound else n_vectors + 1
+    for j in range(k, k + _PAD):
+        order[j] = 0
+    last = _even_bound(order_address, k, n_vectors + 1, found[1], top_n, order[0])
+    squeeze(rows, order, k, last, rows)
+    return squeeze(keys, order, k, last, keys)
+
+
+@compiled
+def _whole_logs(keys, m, scale, logs, picked, order, places, work, work_bits, part, part_bits):
+    """picked[i] = log(1 + keys[i] * scale) for i < m; `order` counts up from 0, and keys may be read behind the last."""
+    if m <= 2 * _SMALL:
+        for i in range(m):
+            picked[i] = keys[i]
+        log1p_scaled(picked, m, scale, work, work_bits, part, part_bits)
+        return
+    for i in range(_SMALL + 1):
+        logs[i] = i
+    log1p_scaled(logs, _SMALL + 1, scale, work, work_bits, part, part_bits)
+    for j in range(m, m + _PAD):
+        keys[j] = 0
+    for i in range(m):
+        picked[i] = logs[np.uint32(min(keys[i], _SMALL))]
+    n_large = squeeze(order, keys, m, _SMALL + 1, places)
+    if n_large:
+        large = logs[_SMALL + 1 :]
+        for i in range(n_large):
+            large[i] = keys[np.uint32(places[i])]
+        log1p_scaled(large, n_large, scale, work, work_bits, part, part_bits)
+        for i in range(n_large):
+            picked[np.uint32(places[i])] = large[i]
+
+
+@compiled
 def select_block(data, bits, indices, indptr, library, table, ranks, top_n, logged, want_all, boost, rows, weights,
                  offsets, kept, everything, covered, totals):  # fmt: skip
     """Select for every row of a block.
@@ -216,6 +279,10 @@ def select_block(data, bits, indices, indptr, library, table, ranks, top_n, logg
     found = np.empty(2, np.int64)
     address = np.uintp(keys.ctypes.data)
     limit = np.array([np.inf]).astype(data.dtype).view(bits.dtype)[0]
+    narrow, counting = np.empty(longest, np.float32), np.arange(longest).astype(np.int32)
+    whole_keys, logs = np.zeros(longest, np.int32), np.empty(longest + _SMALL + 1, np.float64)
+    sums, tallies = np.zeros(N_TALLIES, np.int64), np.zeros(4, np.int64)
+    whole_address, order_address = np.uintp(whole_keys.ctypes.data), np.uintp(order.ctypes.data)
     k = 0
     offsets[0] = 0
     for cell in range(n_cells):
@@ -226,21 +293,26 @@ def select_block(data, bits, indices, indptr, library, table, ranks, top_n, logg
         if n == 0:
             continue
         values, value_bits, columns = data[start:stop], bits[start:stop], indices[start:stop]
-        fine, whole, total = _check(values, value_bits, limit)
-        if not fine:
-            return BAD_VALUE, cell
-        size = np.float64(total)
-        if logged:
-            for j in range(n):
-                picked[j] = values[j]
-                if picked[j] > LOG_LIMIT:
-                    return BAD_LOG, cell
-            size = expm1_sum(picked, n, work, work_bits)
-        elif not whole:
+        counts = False
+        size = 0.0
+        if not logged and _as_float32(values, narrow):
+            m = scan(narrow, columns, n, table, n_vectors, whole_keys, genes, sums, tallies)
+            counts = tallies[3] >= 0 and tallies[2] <= WHOLE_LIMIT
+            size = np.float64(tallies[0])
+        if not counts:
+            if not _usable(values, value_bits, limit):
+                return BAD_VALUE, cell
             size = 0.0
-            # In the order of the columns: explicit zeros change nothing.
-            for j in range(n):
-                size += np.float64(values[j])
+            if logged:
+                for j in range(n):
+                    picked[j] = values[j]
+                    if picked[j] > LOG_LIMIT:
+                        return BAD_LOG, cell
+                size = expm1_sum(picked, n, work, work_bits)
+            else:
+                # In the order of the columns: explicit zeros change nothing.
+                for j in range(n):
+                    size += np.float64(values[j])
         if library.shape[0]:
             if not library[cell] >= size * (1 - 1e-4) or library[cell] == np.inf:
                 return BAD_LIBRARY, cell
@@ -249,14 +321,19 @@ def select_block(data, bits, indices, indptr, library, table, ranks, top_n, logg
         if size == 0.0:
             continue
         if want_all:
-            m = _positive(values, picked)
+            n_all = _positive(values, picked)
             if not logged:
-                log1p_scaled(picked, m, TARGET / size, work, work_bits, part, part_bits)
-            everything[cell] = _sum(picked, m)
-        counts = whole and not logged
+                log1p_scaled(picked, n_all, TARGET / size, work, work_bits, part, part_bits)
+            everything[cell] = _sum(picked, n_all)
         if counts:
-            m = _whole_keys(values, columns, table, n_vectors, keys, genes)
-            covered[cell] = _sum_keys(keys, m)
+            covered[cell] = np.float64(tallies[1])
+            largest = np.int64(0)
+            for j in range(m):
+                largest = max(largest, whole_keys[j])
+            m = _whole_row(whole_keys, genes, m, largest, top_n, ranks, order, whole_address, order_address, found,
+                           rows[k:])  # fmt: skip
+            _whole_logs(whole_keys, m, TARGET / size, logs, picked, counting, places, work, work_bits, part,
+                        part_bits)  # fmt: skip
         else:
             m = _float_keys(values, value_bits, columns, table, n_vectors, keys, genes, numbers)
             if logged:
@@ -264,27 +341,22 @@ def select_block(data, bits, indices, indptr, library, table, ranks, top_n, logg
                 covered[cell] = expm1_sum(picked, m, work, work_bits)
             else:
                 covered[cell] = _sum_numbers(numbers, m)
-        for j in range(m, m + _PAD):
-            keys[j] = 0
-        bound = np.int64(1)
-        n_kept = count_from(address, m, bound, keys[0])
-        if 0 < top_n < n_kept:
-            largest = keys[0]
-            for j in range(m):
-                largest = max(largest, keys[j])
-            bound = _bound(address, m, np.int64(largest) + 1, top_n, n_kept, keys[0], found)
-            if found[0] > top_n:
-                tied = found[0] - found[1]
-                _drop_ties(keys, genes, m, bound, tied, top_n - found[1], ranks, order, places, found)
-            n_kept = top_n
-        rare = n_kept * _RARE < m
-        # Once for either kind of number: two loops that read only what they need.
-        if counts:
-            m = _emit(keys, keys, genes, m, bound, rare, rows[k:], picked)
-        else:
-            m = _emit(numbers, keys, genes, m, bound, rare, rows[k:], picked)
-        if not logged:
-            log1p_scaled(picked, m, TARGET / size, work, work_bits, part, part_bits)
+            for j in range(m, m + _PAD):
+                keys[j] = 0
+            bound = np.int64(1)
+            n_kept = m
+            if 0 < top_n < n_kept:
+                largest_key = keys[0]
+                for j in range(m):
+                    largest_key = max(largest_key, keys[j])
+                bound = _bound(address, m, np.int64(largest_key) + 1, top_n, n_kept, keys[0], found)
+                if found[0] > top_n:
+                    tied = found[0] - found[1]
+                    _drop_ties(keys, genes, m, bound, tied, top_n - found[1], ranks, order, places, found)
+                n_kept = top_n
+            m = _emit(numbers, keys, genes, m, bound, n_kept * _RARE < m, rows[k:], picked)
+            if not logged:
+                log1p_scaled(picked, m, TARGET / size, work, work_bits, part, part_bits)
         kept[cell] = _sum(picked, m)
         for i in range(m):
             weights[k + i] = np.float32(picked[i] * boost)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
 
-__all__ = ["count_from", "lowest_bit"]
+__all__ = ["count_from", "has_avx512", "lowest_bit"]
+
+
+def has_avx512() -> bool:
+    """Whether code may use 512-bit vectors here: what the processor can, unless numba was told to aim at another."""
+    if config.CPU_NAME or config.CPU_FEATURES:
+        return False
+    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
