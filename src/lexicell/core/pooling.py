@@ -184,8 +184,9 @@ def pool(
     Notes
     -----
     Weights and sums over genes are taken in float32, in the order of the columns and in segments of 2,048 genes
-    (of 256 for z-scores; one segment where 256 genes or fewer are kept); logarithms, scales, norms and denominators
-    in float64. The difference from float64 throughout stays below 2e-6 of a cell's largest entry.
+    (of 256 for z-scores, of 8,192 where 256 genes or fewer are kept, one where 64 or fewer are); logarithms, scales,
+    norms and denominators in float64. The difference from float64 throughout stays below 2e-6 of a cell's largest
+    entry.
     """
     cells = open_rows(X)
     chosen = check_question(

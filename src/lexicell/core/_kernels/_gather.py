@@ -32,7 +32,9 @@ SPARE = 16  # entries behind the last that may be read
 _LANES = 16
 _AHEAD = 8  # entries ahead whose gene vector is asked for
 _SEGMENT = 2048  # genes; 1 MB of vectors at the full width
-_FEW = 256  # genes a cell that are summed in one go
+_FEW = 256  # genes a cell whose vectors are read from wherever they lie: those read most lie side by side
+_SINGLE = 64  # genes a cell that are summed in one go
+_LONG = 8192
 
 
 def _width() -> int:
@@ -48,7 +50,9 @@ def segment_length(top_n: int, n_vectors: int, *, z_scored: bool) -> int:
     if z_scored:
         # The sum over nonzeros and what zeros give cancel in part: round less on the way.
         return _FEW
-    return max(n_vectors, 1) if 0 < top_n <= _FEW else _SEGMENT
+    if 0 < top_n <= _SINGLE:
+        return max(n_vectors, 1)
+    return _LONG if 0 < top_n <= _FEW else _SEGMENT
 
 
 @compiled

@@ -18,12 +18,12 @@ from numba.extending import intrinsic
 from ._jit import compiled
 from ._vector import has_avx512
 
-__all__ = ["N_TALLIES", "WHOLE_LIMIT", "scan", "scan_plain", "scan_wide", "squeeze", "squeeze_plain", "squeeze_wide"]
+__all__ = ["N_SUMS", "WHOLE_LIMIT", "scan", "scan_plain", "scan_wide", "squeeze", "squeeze_plain", "squeeze_wide"]
 
 _LANES = 16
 WHOLE_LIMIT = 0x4B800000  # bits of 2^24, to which float32 holds every whole number
-N_TALLIES = 4 * _LANES + 1
-"""Length of `tallies`: sixteen partial sums of all counts and of those with text, maxima, signs; and one for the rest."""
+N_SUMS = 4 * _LANES
+"""Length of the scratch of `scan`: sixteen partial sums of all counts and of those with text, largest bits, signs."""
 
 _VECTOR = ir.VectorType(ir.IntType(32), _LANES)
 _MASK = ir.VectorType(ir.IntType(1), _LANES)
@@ -194,7 +194,7 @@ def scan_plain(values, indices, n, table, n_vectors, keys, genes, sums, tallies)
 
     tallies[:4]: sum, sum of those with text, largest bits, and a negative number if any value is negative or not
     whole. What was written, and the sums, hold only if it is not, and if the largest bits do not pass `WHOLE_LIMIT`.
-    `sums` is scratch of `N_TALLIES`.
+    `sums` is scratch of `N_SUMS`.
     """
     return _scan_rest(values, indices, 0, n, table, n_vectors, keys, genes, 0, tallies)
 

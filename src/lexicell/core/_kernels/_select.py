@@ -16,7 +16,7 @@ import numpy as np
 
 from ._jit import compiled
 from ._log import expm1_sum, log1p_scaled
-from ._pack import N_TALLIES, WHOLE_LIMIT, scan, squeeze
+from ._pack import N_SUMS, WHOLE_LIMIT, scan, squeeze
 from ._vector import count_from
 
 __all__ = ["BAD_LIBRARY", "BAD_LOG", "BAD_VALUE", "FINE", "LOG_LIMIT", "select_block"]
@@ -188,7 +188,7 @@ def _positive(values, picked):
 
 @compiled
 def _whole_row(keys, genes, m, largest, top_n, ranks, order, address, order_address, found, rows):
-    """Of m genes with counts `keys`, write those kept to `rows` and move their counts to the front; returns how many."""
+    """Write those kept of m genes with counts `keys` to `rows`, their counts to the front; returns how many."""
     if not 0 < top_n < m:
         rows[:m] = genes[:m]
         return m
@@ -213,7 +213,7 @@ def _whole_row(keys, genes, m, largest, top_n, ranks, order, address, order_addr
 
 @compiled
 def _whole_logs(keys, m, scale, logs, picked, order, places, work, work_bits, part, part_bits):
-    """picked[i] = log(1 + keys[i] * scale) for i < m; `order` counts up from 0, and keys may be read behind the last."""
+    """picked[i] = log(1 + keys[i] * scale) for i < m; `order` counts up from 0."""
     if m <= 2 * _SMALL:
         for i in range(m):
             picked[i] = keys[i]
@@ -281,7 +281,7 @@ def select_block(data, bits, indices, indptr, library, table, ranks, top_n, logg
     limit = np.array([np.inf]).astype(data.dtype).view(bits.dtype)[0]
     narrow, counting = np.empty(longest, np.float32), np.arange(longest).astype(np.int32)
     whole_keys, logs = np.zeros(longest, np.int32), np.empty(longest + _SMALL + 1, np.float64)
-    sums, tallies = np.zeros(N_TALLIES, np.int64), np.zeros(4, np.int64)
+    sums, tallies = np.zeros(N_SUMS, np.int64), np.zeros(4, np.int64)
     whole_address, order_address = np.uintp(whole_keys.ctypes.data), np.uintp(order.ctypes.data)
     k = 0
     offsets[0] = 0
