@@ -37,7 +37,7 @@ def main() -> None:
     if not args.page:
         _clean_environment()
         measure(args)
-    if not args.quick:
+    if args.page or not args.quick:
         figure(load())
         PAGE.write_text(page(), encoding="utf-8")
 

@@ -23,7 +23,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._jit import compiled
-from ._vector import has_avx512, lowest_bit
+from ._vector import has_avx512
 
 __all__ = ["PAIR", "SPARE", "WIDTH", "gather_block", "gather_block_plain", "merge_cells", "pack", "segment_length"]
 
@@ -137,8 +137,15 @@ def _add_pair(typingctx: Any, panel: Any, genes: Any, weights: Any, count: Any, 
 
 
 @compiled
-def merge_cells(rows, weights, offsets, at, first, last, place, dense, marks, genes, both, starts):
-    """Genes numbered `first` to `last` of every two cells as one list with two weights each.
+def _reach(rows, j, stop, last):
+    while j < stop and rows[j] < last:
+        j += 1
+    return j
+
+
+@compiled
+def merge_cells(rows, weights, offsets, at, last, place, genes, both, starts):
+    """Genes of every two cells from where `at` stands to below `last`, as one list with two weights each.
 
     Parameters
     ----------
@@ -148,34 +155,38 @@ def merge_cells(rows, weights, offsets, at, first, last, place, dense, marks, ge
         (n_cells,) where each cell's next gene stands; moved on.
     place
         Where each gene's vector lies.
-    dense, marks
-        Scratch, all zero before and after: (last - first, 2) float32; one bit a gene in words of 64.
     genes, both, starts
         Written: places of vectors, (n, 2) weights, where each pair begins.
     """
-    n_cells = at.shape[0]
-    one, k = np.uint64(1), np.uintp(0)
+    n_cells, k, nothing = at.shape[0], np.uintp(0), np.float32(0)
     for pair in range(starts.shape[0] - 1):
         starts[pair] = k
-        for side in range(min(2, n_cells - 2 * pair)):
-            cell = 2 * pair + side
-            j, stop = at[cell], offsets[cell + 1]
-            while j < stop and rows[j] < last:
-                gene = np.uintp(rows[j] - first)
-                dense[gene, side] = weights[j]
-                marks[gene >> np.uintp(6)] |= one << (np.uint64(gene) & np.uint64(63))
-                j += 1
-            at[cell] = j
-        for w in range(marks.shape[0]):
-            word = marks[w]
-            marks[w] = np.uint64(0)
-            while word:
-                gene = np.uintp(w * 64) + np.uintp(lowest_bit(word))
-                word &= word - one
-                genes[k] = place[np.uintp(first) + gene]
-                both[k, 0], both[k, 1] = dense[gene, 0], dense[gene, 1]
-                dense[gene, 0] = dense[gene, 1] = np.float32(0)
-                k += np.uintp(1)
+        cell = 2 * pair
+        i = at[cell]
+        j = i_end = at[cell] = _reach(rows, i, offsets[cell + 1], last)
+        j_end = j
+        if cell + 1 < n_cells:
+            j = at[cell + 1]
+            j_end = at[cell + 1] = _reach(rows, j, offsets[cell + 2], last)
+        while i < i_end and j < j_end:
+            # Products instead of branches: which cell has the next gene cannot be foreseen.
+            one, other = rows[i], rows[j]
+            genes[k] = place[np.uint32(min(one, other))]
+            both[k, 0] = weights[i] * np.float32(one <= other)
+            both[k, 1] = weights[j] * np.float32(other <= one)
+            i += np.int64(one <= other)
+            j += np.int64(other <= one)
+            k += np.uintp(1)
+        while i < i_end:
+            genes[k] = place[np.uint32(rows[i])]
+            both[k, 0], both[k, 1] = weights[i], nothing
+            i += 1
+            k += np.uintp(1)
+        while j < j_end:
+            genes[k] = place[np.uint32(rows[j])]
+            both[k, 0], both[k, 1] = nothing, weights[j]
+            j += 1
+            k += np.uintp(1)
     starts[starts.shape[0] - 1] = k
 
 
@@ -220,13 +231,11 @@ def gather_block(panels, place, rows, weights, offsets, segment, scale, shift, u
     n_cells, n_vectors = out.shape[0], place.shape[0]
     n_pairs = (n_cells + 1) // 2
     segment = min(segment, n_vectors)
-    dense, marks = np.zeros((segment, 2), np.float32), np.zeros((segment + 63) // 64, np.uint64)
     at, starts = offsets[:n_cells].copy(), np.empty(n_pairs + 1, np.int64)
     sums[: n_cells + 1] = 0
     stride = sums.shape[1] * 4
     for first in range(0, n_vectors, segment):
-        merge_cells(rows, weights, offsets, at, first, min(first + segment, n_vectors), place, dense, marks, genes,
-                    both, starts)  # fmt: skip
+        merge_cells(rows, weights, offsets, at, first + segment, place, genes, both, starts)
         for p in range(panels.shape[0]):
             panel = np.uintp(panels.ctypes.data + p * n_vectors * WIDTH * 4)
             for pair in range(n_pairs):

@@ -1,4 +1,4 @@
-"""Two loops LLVM does not find by itself: counting keys above a bound, and the lowest bit of a word."""
+"""Counting keys above a bound, a loop LLVM does not find by itself; and what the machine can."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-__all__ = ["count_from", "has_avx512", "lowest_bit"]
+__all__ = ["count_from", "has_avx512"]
 
 
 def has_avx512() -> bool:
@@ -60,13 +60,3 @@ def count_from(typingctx: Any, keys: Any, n: Any, bound: Any, kind: Any) -> Any:
         return result
 
     return types.int64(types.uintp, types.int64, types.int64, kind), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def lowest_bit(typingctx: Any, word: Any) -> Any:
-    """Number of the lowest bit set in a word that is not zero."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.IntType(1)(1))
-
-    return types.uint64(types.uint64), codegen
