@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._errors import InputError, check_key
+from .._errors import InputError, LexicellError, check_key
 from .._io import check_readable, unreadable
 from .._matrix import CsrRows, Dense, Rows, Sparse, open_rows
 from ._copy import copy_element, copy_rows, words
 
-__all__ = ["CellFile", "open_cells"]
+__all__ = ["CellFile", "FileRows", "is_soma", "open_cells"]
 
 _CHUNK_CACHE = 64 << 20  # a row block rarely ends where a chunk of the file does: keep the last one decompressed
 
@@ -27,20 +27,31 @@ def open_cells(path: str | Path) -> CellFile:
     Parameters
     ----------
     path
-        ``.h5ad``, ``.zarr`` or 10x ``.h5`` (Cell Ranger 3 or later).
+        ``.h5ad``, ``.zarr``, 10x ``.h5`` (Cell Ranger 3 or later), or a TileDB-SOMA experiment: its folder or address.
 
     Raises
     ------
     InputError
         If it does not exist or cannot be read.
     """
-    path = check_readable(path)
+    if is_soma(path):
+        from ._soma import SomaFile
+
+        kind: type[CellFile] = SomaFile
+    else:
+        path = check_readable(path)
+        kind = _TenX if path.suffix == ".h5" else CellFile
     try:
-        return _TenX(path) if path.suffix == ".h5" else CellFile(path)
-    except InputError:
+        return kind(path)
+    except LexicellError:
         raise
     except Exception as error:
-        raise unreadable(path, error) from error
+        raise unreadable(Path(path), error) from error
+
+
+def is_soma(place: str | Path) -> bool:
+    """Whether `place` is an address (``s3://...``) or the folder of a TileDB group."""
+    return "://" in str(place) or (Path(place) / "__group").is_dir()
 
 
 class CellFile:
@@ -54,13 +65,13 @@ class CellFile:
         As in an AnnData; matrices stay on disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = path
         self._root = self._open(path)
         self._load()
 
-    def _open(self, path: Path) -> Any:
-        if path.suffix == ".zarr":
+    def _open(self, path: str | Path) -> Any:
+        if Path(path).suffix == ".zarr":
             import zarr
 
             return zarr.open_group(str(path), mode="r")
@@ -225,7 +236,7 @@ class _SomeColumns:
 class _Matrices(Mapping[str | None, Any]):
     """Layers, opened when asked for."""
 
-    def __init__(self, group: Any, path: Path) -> None:
+    def __init__(self, group: Any, path: str | Path) -> None:
         self._group, self._path = group, path
 
     def __getitem__(self, key: str | None) -> Any:
@@ -251,7 +262,7 @@ class FileRows:
 
     in_memory = False
 
-    def __init__(self, rows: Rows, path: Path, dtype: Any) -> None:
+    def __init__(self, rows: Rows, path: str | Path, dtype: Any) -> None:
         self._rows, self._path = rows, path
         self.shape, self.dtype = rows.shape, np.dtype(dtype)
         self.n_stored: int | None = getattr(rows, "n_stored", None)
@@ -264,7 +275,7 @@ class FileRows:
             raise InputError(f"'{self._path}' cannot be read at cells {start} to {stop}: {error}") from error
 
 
-def _matrix(element: Any, path: Path) -> Any:
+def _matrix(element: Any, path: str | Path) -> Any:
     if hasattr(element, "keys"):
         from anndata.io import sparse_dataset
 

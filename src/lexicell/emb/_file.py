@@ -21,7 +21,7 @@ from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
 from ..core.pooling import PRESETS, BadValueError, check_question, n_threads
 from ..core.space import GeneSpace
-from ._cell_file import CellFile, open_cells
+from ._cell_file import CellFile, is_soma, open_cells
 from ._engine import Engine, pieces
 from ._job import Folder, Job, fingerprint, shard_rows
 from ._passes import Here, Place, known_moments, look_at_all, write_embedding
@@ -64,7 +64,9 @@ def embed_file(
     ----------
     input
         ``.h5ad`` or ``.zarr`` with a matrix stored by cells (CSR or dense; CSC is read whole and converted, with a
-        warning), or 10x ``.h5``.
+        warning), 10x ``.h5``, or a TileDB-SOMA experiment such as the CELLxGENE Census: its folder or address
+        (``s3://...``; needs ``pip install lexicell[soma]``). Of a SOMA, X is the layer ``raw``, else ``data``, of the
+        measurement ``RNA``; genes are named by ``var_id`` or ``feature_id``.
     output
         ``.zarr`` or ``.h5ad``. While work is going on, the folder ``<output>.partial`` stands beside it; deleting it
         gives up what was done.
@@ -130,7 +132,8 @@ def embed_file(
     array([[0.53, 0.47],
            [0.  , 1.  ]], dtype=float32)
     """
-    source_path, target = check_readable(input), check_output(output)
+    source_path = str(input) if is_soma(input) else check_readable(input)
+    target = check_output(output)
     check_choice(dtype, ("float32", "float16"), "dtype")
     check_key_added(key_added)
     if project is not None and project < 1:
@@ -138,7 +141,7 @@ def embed_file(
     _check_shard(shard, dask)
     if not isinstance(genes, GeneEmbedding):
         raise InputError(f"genes must be a GeneEmbedding, from lexicell.emb.genes; got {type(genes).__name__}")
-    if source_path.resolve() == target.resolve():
+    if Path(source_path).resolve() == target.resolve():
         raise InputError(f"the output is the input, '{source_path}', which is never changed; name another file")
     folder = Folder(partial_path(target, shard))
     with open_cells(source_path) as source:
@@ -220,7 +223,7 @@ def _check_room(output: Path, job: Job, dim: int, n_shards: int) -> None:
 
 
 def _ask(
-    source: Path,
+    source: str | Path,
     slot: Slot,
     genes: GeneEmbedding,
     joined: Joined,
@@ -231,7 +234,7 @@ def _ask(
     dtype: str,
 ) -> Job:
     job = Job(
-        input=str(source.resolve()),
+        input=str(source) if "://" in str(source) else str(Path(source).resolve()),
         slot=slot.name,
         logged=slot.logged,
         library_size=params["library_size"],

@@ -165,7 +165,7 @@ class Folder:
             what = [k for k in old if old[k] != new[k] and k not in ("input", "fingerprint")]
             differs = ", ".join(f"{k}: {old[k]!r} there, {new[k]!r} now" for k in what) or "other cells or gene vectors"
             raise InputError(f"'{self.path}' holds an unfinished run that asked something else ({differs}); {way}")
-        if _last_change(Path(asked.input)) > (self.path / "job.json").stat().st_mtime:
+        if "://" not in asked.input and _last_change(Path(asked.input)) > (self.path / "job.json").stat().st_mtime:
             raise InputError(f"'{asked.input}' was written to after the unfinished run in '{self.path}' began; {way}")
 
     def save(self, name: str, write: Callable[[Any], object]) -> None:
