@@ -168,7 +168,9 @@ def _score(points: NDArray[np.float32], truth: Truth, drawn: NDArray[np.int64], 
     parts = cells.obs["scored_component"].nunique()
     found = {"spearman": rho, "kendall": tau, "missing": float((~known).mean()), "parts": float(parts)}
     if truth.branch is not None:
-        named = cells.obs["scored_branch"].astype(object).fillna("none").astype(str).replace("trunk", truth.trunk)
+        named = cells.obs["scored_branch"].astype(object).fillna("none").astype(str)
+        # "branch 1+2" is undecided between two, as the trunk is between all.
+        named = named.where((named != "trunk") & ~named.str.contains("+", regex=False), truth.trunk)
         found["branch_f1"], _ = branch_f1(truth.branch[drawn], named.to_numpy(), trunk=truth.trunk)
         found["branches"] = float(len(cells.uns["lexicell"]["X_scored"]["trajectory"]["table"]))
     return found
