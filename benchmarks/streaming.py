@@ -1,6 +1,6 @@
 """Cells from file to file: peak memory, kills, what streaming costs beside reading and the kernel, and Dask.
 
-    python -m benchmarks.streaming --folder /scratch/stream [--part memory --part kills --part stores --part dask]
+    python -m benchmarks.streaming --folder /scratch/stream [--cells 1000000] [--part memory --part kills ...]
 
 Makes a million synthetic cells in blocks (20,000 genes, some 1,763 nonzeros a cell; 65,536 different ones, shuffled
 each time they come round), a zarr store of 5 GB, and embeds it at N = 200 into 384 dimensions. Rows go to
@@ -368,8 +368,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--cells", type=int, default=N_CELLS, help="of the larger file; the smaller has a quarter")
     parser.add_argument("--keep", action="store_true", help="keep the files that were made")
     args = parser.parse_args()
+    global N_CELLS, FEWER
+    N_CELLS, FEWER = args.cells, args.cells // 4
     save(run(args.folder, tuple(args.part or PARTS)))
     if not args.keep:
         shutil.rmtree(args.folder)
