@@ -5,7 +5,7 @@
     python -m benchmarks --part cells --dim 1536      one piece; the other rows of the CSV stay
     python -m benchmarks --page          only write the figure and docs/performance.md from the CSV
 
-The parts are cells, error, threads, memory, cold and machine. torch's products are measured where torch is installed.
+The parts are cells, profile, error, threads, memory, cold and machine. torch's products are measured where it is there.
 Variables that make OpenBLAS think it runs elsewhere (OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE) are taken out of the
 environment first, for the sake of the peers.
 """
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-PARTS = ("cells", "error", "threads", "memory", "cold", "machine")
+PARTS = ("cells", "profile", "error", "threads", "memory", "cold", "machine")
 MISLEADING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -57,13 +57,16 @@ def measure(args: argparse.Namespace) -> None:
 
     _measure.quiet_warnings()
     rows: list[Any] = []
+    path = _table.RESULTS / "speed.csv"
+    table = pd.DataFrame(columns=[*_table.KEY, "value"])
     for row in _rows(args):
         rows.append(row)
         print(f"{row.part:8} D {row.dim:4} N {row.top_n:4} {row.what:36} {row.value:12.5g} {row.unit}", flush=True)
-    table = pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        if not args.quick:
+            # At once: an interrupted run keeps what it has.
+            table = _table.save(table, _table.load() if path.exists() else None)
     if not args.quick:
-        path = _table.RESULTS / "speed.csv"
-        table = _table.save(table, _table.load() if path.exists() else None)
         (_table.RESULTS / "about.txt").write_text(_about() + "\n", encoding="utf-8")
     print(_table.ratios(table).to_string(index=False))
 
@@ -80,6 +83,9 @@ def _rows(args: argparse.Namespace) -> Iterator[Any]:
             for top_n in (50, 200, 1000, None):
                 yield from m.cells(problem, top_n, n_peers, rounds)
     problem = m.Problem(n, 1536)
+    if "profile" in parts:
+        for top_n in (50, 200, 1000, None):
+            yield from m.profile(problem, top_n, n_peers, rounds)
     if "error" in parts:
         yield from m.errors(problem, 200)
     if "threads" in parts:

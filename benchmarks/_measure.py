@@ -139,10 +139,7 @@ def _kernel(problem: Problem, top_n: int | None, n: int) -> tuple[Callable[[], N
     pooler, rows = problem.pooler(top_n), open_rows(problem.part(n))
     out, none = np.empty((n, problem.dim), dtype=np.float32), np.empty(0)
     ranges = [(start, min(n, start + BLOCK)) for start in range(0, n, BLOCK)]
-    chosen = [pooler._select(rows.read(*r), none, 0) for r in ranges]
-    # Scratch memory is used again by the next block: what each chose is kept apart.
-    chosen = [type(s)(s.rows.copy(), s.weights.copy(), *(getattr(s, f) for f in list(s.__annotations__)[2:]))
-              for s in chosen]  # fmt: skip
+    chosen = [_apart(pooler._select(rows.read(*r), none, 0)) for r in ranges]
 
     def selection() -> None:
         for start, stop in ranges:
@@ -154,6 +151,60 @@ def _kernel(problem: Problem, top_n: int | None, n: int) -> tuple[Callable[[], N
 
     gather()
     return selection, gather
+
+
+def profile(problem: Problem, top_n: int | None, n_part: int, rounds: int) -> Iterator[Row]:
+    """Where the public call spends its CPU time: each step on its own, and what is left."""
+    from lexicell.core import _pooler
+    from lexicell.core._kernels import _gather
+
+    adata, genes, none = problem.adata(problem.X.shape[0]), problem.genes, np.empty(0)
+    pooler, rows = problem.pooler(top_n), open_rows(problem.part(n_part))
+    block = rows.read(0, n_part)
+    chosen = _apart(pooler._select(block, none, 0))
+    out = np.empty((n_part, problem.dim), dtype=np.float32)
+    n_vectors = len(problem.columns)
+    segment = min(pooler._segment, n_vectors)
+
+    def merge() -> None:
+        room = pooler._room(len(chosen.rows), len(chosen.offsets))
+        at, starts = chosen.offsets[:-1].copy(), np.empty((n_part + 1) // 2 + 1, dtype=np.int64)
+        for first in range(0, n_vectors, segment):
+            _gather.merge_cells(chosen.rows, chosen.weights, chosen.offsets, at, first + segment, pooler._place,
+                                room.genes, room.both, starts)  # fmt: skip
+
+    def finish() -> None:
+        room = pooler._room(len(chosen.rows), len(chosen.offsets))
+        _gather._finish(room.sums, chosen.offsets, pooler._scale(chosen), pooler._shift, False, out)
+
+    _warm(problem, top_n)
+    once = {
+        "ranks of gene names": lambda: tie_ranks(genes.ids),
+        "packing vectors": lambda: pooler.set_vectors(problem.V),
+    }
+    each = {
+        "checking rows": lambda: _pooler.canonical(block, problem.X.shape[1]),
+        "selection": lambda: pooler._select(block, none, 0),
+        "merging pairs": merge,
+        "sums": lambda: pooler._sum(chosen, out),
+        "scaling": finish,
+    }
+    total = {"total": lambda: lx.emb.cells(adata, genes, top_n=top_n, n_jobs=1)}
+    for run in each.values():
+        run()
+    best = interleaved({**total, **once, **each}, rounds, time.process_time)
+    cost = {k: 1e6 * v / (n_part if k in each else adata.n_obs) for k, v in best.items()}
+    cost["selection"] -= cost["checking rows"]
+    cost["sums"] -= cost["merging pairs"] + cost["scaling"]
+    # The result's fresh memory, joining names, coverage, writing keys; and rows and vectors that left the caches.
+    cost["the rest"] = 2 * cost["total"] - sum(cost.values())
+    for what, value in cost.items():
+        yield Row("profile", problem.dim, label(top_n), what, value, "CPU us a cell")
+
+
+def _apart(selected: Any) -> Any:
+    """Copies: scratch memory is used again by the next block."""
+    return type(selected)(*(np.array(getattr(selected, name)) for name in selected.__annotations__))
 
 
 def errors(problem: Problem, n: int) -> Iterator[Row]:

@@ -120,6 +120,16 @@ def times(rows: pd.DataFrame) -> pd.DataFrame:
     return shown.reset_index()
 
 
+STEPS = ["ranks of gene names", "packing vectors", "checking rows", "selection", "merging pairs", "sums", "scaling",
+         "the rest", "total"]  # fmt: skip
+
+
+def profile(rows: pd.DataFrame) -> pd.DataFrame:
+    """CPU microseconds a cell of each step, by N."""
+    wide = rows[rows.part == "profile"].pivot_table(index="what", columns="top_n", values="value")
+    return wide.reindex(index=STEPS, columns=TOP_N).map("{:.1f}".format).rename_axis("N =", axis=0).reset_index()
+
+
 def figure(rows: pd.DataFrame) -> None:
     """Cells a CPU-second by N, a panel a width."""
     import matplotlib.pyplot as plt
@@ -163,6 +173,7 @@ def page() -> str:
         "RATIOS": markdown(ratios(rows)),
         "TIMES": markdown(times(rows)),
         "MEMORY": markdown(memory),
+        "PROFILE": markdown(profile(rows)) if (rows.part == "profile").any() else "Not measured yet.",
         "RATES": markdown(rates),
         "SELECTION": markdown(selection.assign(error=errors).rename_axis("N").reset_index()),
         "STREAMING": markdown(pd.read_csv(stream)) if stream.exists() else "Not measured yet.",
