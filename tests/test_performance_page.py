@@ -49,8 +49,8 @@ def test_a_bar_is_judged_by_its_direction(table):
 
 def test_new_measurements_replace_old_ones(table, tmp_path, monkeypatch):
     monkeypatch.setattr(table, "RESULTS", tmp_path)
-    row = {"part": "cold", "dim": 0, "top_n": "", "what": "import lexicell", "value": 1.0, "unit": "CPU s"}
+    row = {"part": "cold", "dim": 0, "top_n": "", "what": "import lexicell", "value": 1.5, "unit": "CPU s"}
     old = table.save(pd.DataFrame([row, row | {"what": "python"}]), None)
-    new = table.save(pd.DataFrame([row | {"value": 2.0}]), old)
+    new = table.save(pd.DataFrame([row | {"value": 2.5}]), old)
     pd.testing.assert_frame_equal(table.load(), new.reset_index(drop=True))
-    assert dict(zip(new.what, new.value, strict=True)) == {"import lexicell": 2.0, "python": 1.0}
+    assert dict(zip(new.what, new.value, strict=True)) == {"import lexicell": 2.5, "python": 1.5}
