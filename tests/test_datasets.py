@@ -121,6 +121,18 @@ def test_the_seed_decides_everything(base: anndata.AnnData) -> None:
     assert a.shape != c.shape or (a.X != c.X).nnz > 0
 
 
+def test_the_truth_repeats_the_study(base: anndata.AnnData) -> None:
+    options = {"n_donors": (3, 5), "cells_per_donor": 20, "remaining": {"gamma": 0.4}, "depth": 0.8, "uneven": False}
+    first = plant(base, **options)
+    truth = dict(first.uns["lexicell"]["planted"])
+    seed = truth.pop("seed")
+    truth.pop("note")
+    truth["n_donors"], truth["conditions"] = tuple(int(n) for n in truth["n_donors"]), tuple(truth["conditions"])
+    again = datasets.planted_vulnerability(base, cell_type="kind", rng=seed, **truth)
+    assert (first.X != again.X).nnz == 0
+    pd.testing.assert_frame_equal(first.obs, again.obs)
+
+
 def test_library_size_counts_genes_that_are_not_in_the_matrix(base: anndata.AnnData) -> None:
     some = base.copy()
     some.obs["total"] = np.asarray(base.X.sum(axis=1)).ravel() * 4

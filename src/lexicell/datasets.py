@@ -158,7 +158,8 @@ def planted_vulnerability(
     AnnData
         ``X`` float32 CSR counts; ``obs``: `cell_type`, ``condition``, ``donor``, ``n_counts`` (total over all genes),
         ``planted_hit`` (whether the programme was planted into this cell), ``base_cell`` (the real cell it started
-        from); ``uns["lexicell"]["planted"]``: the truth and all parameters.
+        from); ``uns["lexicell"]["planted"]``: the truth and all parameters under their names here, and ``seed``
+        (-1 where a generator was given).
 
     Raises
     ------
@@ -247,6 +248,12 @@ def planted_vulnerability(
             "fold": float(fold),
             "fraction": float(fraction),
             "remaining": {str(k): float(v) for k, v in (remaining or {}).items()},
+            "n_donors": np.asarray(arms, dtype=np.int64),
+            "cells_per_donor": float(cells_per_donor),
+            "min_cells": int(min_cells),
+            "n_neighbors": int(n_neighbors),
+            "uneven": bool(uneven),
+            "seed": int(rng) if isinstance(rng, int | np.integer) else -1,
             "donor_sd": float(donor_sd),
             "type_sd": float(type_sd),
             "depth": float(depth),
