@@ -102,3 +102,27 @@ def test_what_cannot_be_tested_is_refused() -> None:
     ]:
         with pytest.raises(error, match=words):
             lx.tl.cluster(adata, use_rep="X_expression", test_layer=layer, umap=False)
+
+
+def test_the_commands_split_and_test(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from click.testing import CliRunner
+
+    from lexicell.cli import cli
+
+    adata = one_kind(3)
+    counts = adata.X.toarray()
+    counts[:100, :5] += np.random.default_rng(0).poisson(12, (100, 5))
+    adata.X = sp.csr_matrix(counts)
+    halves, found = tmp_path / "halves.h5ad", tmp_path / "found.h5ad"
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    assert CliRunner().invoke(cli, ["split-counts", str(tmp_path / "cells.h5ad"), "-o", str(halves)]).exit_code == 0
+    split_file = anndata.read_h5ad(halves)
+    lx.emb.expression_pca(split_file, layer="split_a", n_components=5)
+    split_file.write_h5ad(halves)
+    command = ["cluster", str(halves), "-o", str(found), "--use-rep", "X_expression", "--n-clusters", "2", "--method",
+               "kmeans", "--no-umap", "--n-repeats", "0", "--test-layer", "split_b"]  # fmt: skip
+    with pytest.warns(UserWarning, match="no words"):
+        done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    markers = anndata.read_h5ad(found).uns["lexicell"]["X_expression"]["cluster"]["markers"]
+    assert set(markers.loc[markers["q"] < 1e-10, "gene"]) == {f"g{i}" for i in range(5)}

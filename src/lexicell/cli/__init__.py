@@ -35,6 +35,7 @@ for _command in (
     _embed.embed,
     _embed.merge,
     _panel.panel,
+    _tools.split_counts,
     _tools.cluster,
     _vulnerability.vulnerability,
     _vulnerability.classify_vulnerability,

@@ -11,6 +11,28 @@ from ._options import CELLS, COUNT_OPTIONS, GENE_OPTIONS, GENES_FILE, SEED, gene
 from ._trajectory import TIME_COLUMNS, TIME_OPTIONS, check_truth
 
 
+@click.command("split-counts")
+@CELLS
+@output_option()
+@click.option("--share", default=0.5, show_default=True, help="Share of the molecules that go to the first half.")
+@click.option("--layer", help="Layer with counts instead of X.")
+@click.option("--key-added", default="split", show_default=True, help="Prefix of the two layers.")
+@SEED
+def split_counts(cells: Path, output: Path, **options: Any) -> None:
+    """Split counts into two halves.
+
+    Clusters found in the one can be tested in the other: embed with --layer split_a, cluster with --test-layer split_b.
+    """
+    from .. import tl
+    from .._io import check_writable, write_cells
+
+    check_writable(output)
+    adata = read(cells)
+    tl.split_counts(adata, **options)
+    write_cells(adata, output)
+    say(f"{output}: layers {options['key_added']}_a and {options['key_added']}_b")
+
+
 @click.command()
 @CELLS
 @output_option()
@@ -19,6 +41,13 @@ from ._trajectory import TIME_COLUMNS, TIME_OPTIONS, check_truth
 @click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
 @click.option("--n-clusters", type=int, help="Wanted number of clusters.")
 @click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
+@click.option("--metric", default="euclidean", show_default=True, help="Distance for the graph.")
+@click.option("--n-repeats", default=5, show_default=True, help="Further runs with other seeds, to see what is stable.")
+@click.option("--umap/--no-umap", default=True, show_default=True, help="Compute a two-dimensional map.")
+@click.option("--layer", help="Layer with the expression of the clusters' genes; default: what was embedded.")
+@click.option("--use-raw", is_flag=True, default=None, help="Read .raw for the clusters' genes.")
+@click.option("--test-layer", help="The other half of 'lexicell split-counts': gives markers p values.")
+@click.option("--key-added", help="Column of obs for the clusters.")
 @SEED
 def cluster(cells: Path, output: Path, **options: Any) -> None:
     """Cluster embedded cells.
