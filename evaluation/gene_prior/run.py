@@ -7,7 +7,7 @@ names them). Candidates are the set's protein-coding genes with a text. Panels o
 `lexicell.emb.gene_panel` and by the rules beside it; a pilot is 100 cells without labels, the same for all. The other
 cells (at most 1,000) are scored on the panel alone: log values, z-scores, 20 components; mean Leiden ARI at resolutions
 .25, .5 and 1, and kNN balanced accuracy in five folds. Nothing is tuned here: the weight of the prior beside a pilot is
-the .5 that was set before the first run.
+the WEIGHT that was set before the first run.
 
 Writes panels.csv (every panel), table.csv (means over seeds) and panels.png.
 """
@@ -41,6 +41,7 @@ from build_gene_prior import REFERENCES, load  # noqa: E402
 SIZES = (100, 300)
 SEEDS = (0, 1, 2)
 PILOT = 100
+WEIGHT = 0.5  # of the prior beside a pilot, set before the first run
 MOST = 1000  # cells scored
 RESOLUTIONS = (0.25, 0.5, 1.0)
 
@@ -79,7 +80,7 @@ def panels(
         if kind != "text" or seed == SEEDS[0]:
             yield f"{kind}, no pilot", list(lx.emb.gene_panel(vectors, n, prior=prior).index)
         if kind != "random vectors":
-            chosen = lx.emb.gene_panel(vectors, n, pilot=pilot, prior=prior)
+            chosen = lx.emb.gene_panel(vectors, n, pilot=pilot, prior=prior, weight=WEIGHT)
             yield f"pilot variance + {kind}", list(chosen.index)
     yield "pilot variance", list(names[np.argsort(-variance, kind="stable")[:n]])
     yield "pilot mean", list(names[np.argsort(-mean, kind="stable")[:n]])
@@ -158,13 +159,14 @@ def draw(table: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--only", default="", help="one data set")
     parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
     target = HERE / "panels.csv"
     done = pd.read_csv(target) if target.exists() and not options.fresh else pd.DataFrame(columns=["data"])
     warnings.simplefilter("ignore")
     for name in REFERENCES:
-        if name not in set(done["data"]):
+        if name not in set(done["data"]) and options.only in ("", name):
             done = pd.concat([done, run(name, options.data)], ignore_index=True)
             done.round(4).to_csv(target, index=False)
             print(name, flush=True)

@@ -2,10 +2,10 @@
 
     python evaluation/search/run.py DATA_FOLDER choose     # then fix what is taken on, and only then:
     python evaluation/search/run.py DATA_FOLDER confirm
-    python evaluation/search/run.py DATA_FOLDER summary    # summary.csv from trials.csv
+    python evaluation/search/run.py DATA_FOLDER summary    # summary.csv from what is there
 
-writes trials.csv, one row a data set, regime, variant, arm (text, shuffled, random, expression) and seed. Finished data
-sets are kept; an interrupted run goes on where it stopped.
+writes trials_choose.csv and trials_confirm.csv, one row a data set, regime, variant, arm (text, shuffled, random,
+expression) and seed. Finished pieces are kept; an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -35,6 +38,7 @@ RESOLUTIONS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.25, 0.5)
 SEEDS = (0, 1, 2)
 SEED = 20261125
+DRAWS = 3  # of each damage
 TOTAL = {"library_size": "total"}
 Rows = Iterator[dict[str, object]]
 
@@ -81,6 +85,10 @@ def few_shot(matrix: np.ndarray, labels: np.ndarray, k: int, draws: int = 50) ->
         guess = np.array(list(chosen))[distance.argmin(axis=1)]
         scores.append(balanced_accuracy_score(labels[rest].astype(str), guess))
     return float(np.mean(scores))
+
+
+def row_sums(matrix: sp.csr_matrix) -> np.ndarray:
+    return np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
 
 
 class Bench:
@@ -184,12 +192,13 @@ def thinned_share(bench: Bench, genes: lx.GeneEmbedding) -> float:
 
     first, second = split(bench.adata.X, 0.5, SEED)
     half = bench.adata.copy()
-    half.X, half.obs["total"] = first, bench.adata.obs["total"] / 2
+    left_out = bench.adata.obs["total"] - row_sums(bench.adata.X)
+    half.X, half.obs["total"] = first, row_sums(first) + left_out / 2
     inside = Bench(Cells(bench.cells.name, half, bench.cells.stage))
     white = inside.whitened(genes)
     lx.emb.expression_pca(half, n_top_genes=1000, key_added="X_e", **TOTAL)
     columns = half.var_names.get_indexer(half.uns["lexicell"]["X_e"]["hvg"])
-    target = log_cp10k(second, half.obs["total"].to_numpy())[:, columns].toarray()
+    target = log_cp10k(second, (row_sums(second) + left_out / 2).to_numpy())[:, columns].toarray()
     target = (target - target.mean(axis=0)) / (target.std(axis=0) + 1e-9)
     order = np.random.default_rng(SEED).permutation(len(target))
     fit, rest = order[: len(order) // 2], order[len(order) // 2 :]
@@ -222,68 +231,76 @@ def zero_rows(bench: Bench, genes: lx.GeneEmbedding) -> Rows:
 
 
 def damage_rows(cells: Cells, genes: lx.GeneEmbedding) -> Rows:
-    """Regime 7: the same cells with less depth, unequal depth, or factors a gene in half of them."""
-    n, p = cells.adata.shape
-    rng = np.random.default_rng(SEED)
+    """Regime 7: the same cells with less depth, unequal depth, or factors a gene in half of them; three draws."""
+    for draw in range(DRAWS):
+        for name, adata, half in damaged(cells.adata, np.random.default_rng([SEED, draw])):
+            bench = Bench(Cells(cells.name, adata, cells.stage))
+            batch = np.where(half, "changed", "as it was")
+
+            def rows(matrix: np.ndarray, variant: str, arm: str, seed: int, bench: Bench = bench, name: str = name,
+                     batch: np.ndarray = batch, draw: int = draw) -> Rows:  # fmt: skip
+                yield {
+                    **bench.row(f"damage: {name}", variant, arm, seed, ari(clusters(matrix), bench.labels)),
+                    "draw": draw,
+                }
+                if name != "depth 1/4":
+                    mixing = batch_mixing(np.asarray(matrix), batch, bench.labels)
+                    yield {**bench.row(f"mixing: {name}", variant, arm, seed, mixing), "draw": draw}
+
+            for n in (300, 1000, 2000):
+                yield from rows(bench.expression(n), f"PCA, {n} genes", "expression", 0)
+            for arm, seed, vectors in arms(genes):
+                if arm == "shuffled" and seed == SEEDS[-1]:
+                    continue
+                white = bench.whitened(vectors)
+                yield from rows(bench.fused(white, 0.25, 20), "names + GO, fused", arm, seed)
+                yield from rows(reduced(white), "names + GO, alone", arm, seed)
+
+
+def damaged(whole: anndata.AnnData, rng: np.random.Generator) -> Iterator[tuple[str, anndata.AnnData, np.ndarray]]:
+    """Name of the damage, the cells that have counts left, which of them were changed."""
+    n, p = whole.shape
     half = np.zeros(n, dtype=bool)
     half[rng.permutation(n)[: n // 2]] = True
-    kinds = {
-        "depth 1/2": 0.5,
-        "depth 1/4": 0.25,
-        "depth 1/10": 0.1,
-        "half at 3/10": np.where(half, 0.3, 1.0),
-        "batch": None,
-    }
-    for name, share in kinds.items():
-        adata = cells.adata.copy()
-        if share is None:
+    for name in ("depth 1/4", "half at 3/10", "batch"):
+        adata = whole.copy()
+        if name == "batch":
             factor = np.exp(rng.normal(0, 0.5, p))
             keep = np.minimum(factor / factor.max() * 3, 1)  # thinning cannot add molecules
             kept = sp.csr_matrix(adata.X, copy=True)
             odds = np.where(np.repeat(half, np.diff(kept.indptr)), keep[kept.indices], 1.0)
             kept.data = rng.binomial(kept.data.astype(int), odds).astype(np.float32)
         else:
-            kept = thin(adata.X, np.broadcast_to(np.asarray(share, dtype=float), n), rng)
-        gone = np.asarray(kept.sum(axis=1)).ravel() / np.maximum(np.asarray(adata.X.sum(axis=1)).ravel(), 1)
-        alive = np.asarray(kept.sum(axis=1)).ravel() > 0
-        adata.X, adata.obs["total"] = kept, adata.obs["total"] * gone
-        bench = Bench(Cells(cells.name, adata[alive].copy(), cells.stage))
-        batch = np.where(half[alive], "changed", "as it was")
-
-        def rows(matrix: np.ndarray, variant: str, arm: str, seed: int, bench: Bench = bench, name: str = name,
-                 batch: np.ndarray = batch) -> Rows:  # fmt: skip
-            yield bench.row(f"damage: {name}", variant, arm, seed, ari(clusters(matrix), bench.labels))
-            if len(set(batch)) > 1 and name in ("half at 3/10", "batch"):
-                mixing = batch_mixing(np.asarray(matrix), batch, bench.labels)
-                yield bench.row(f"mixing: {name}", variant, arm, seed, mixing)
-
-        yield from rows(bench.expression(1000), "PCA, 1000 genes", "expression", 0)
-        for arm, seed, vectors in arms(genes):
-            if arm == "shuffled" and seed == SEEDS[-1]:
-                continue
-            white = bench.whitened(vectors)
-            yield from rows(bench.fused(white, 0.25, 20), "names + GO, fused", arm, seed)
-            yield from rows(reduced(white), "names + GO, alone", arm, seed)
+            kept = thin(adata.X, np.full(n, 0.25) if name == "depth 1/4" else np.where(half, 0.3, 1.0), rng)
+        before, after = row_sums(adata.X), row_sums(kept)
+        alive = after > 0
+        adata.X, adata.obs["total"] = kept, np.maximum(adata.obs["total"] * after / np.maximum(before, 1), after)
+        yield name, adata[alive].copy(), half[alive]
 
 
-def run(name: str, folder: Path) -> pd.DataFrame:
+def parts_of(name: str, stage: str, folder: Path) -> dict[str, Callable[[], Rows]]:
+    """The pieces of the search on one data set, each kept as soon as it is finished."""
     cells = load(name, folder)
     texts = texts_of(cells, folder)
-    bench, full = Bench(cells), texts["names + GO"]()
-    rows: list[dict[str, object]] = []
-    for part in (
-        expression_rows(bench), weight_rows(bench, full), text_rows(bench, texts), facet_rows(bench, texts),
-        zero_rows(bench, full), *([damage_rows(cells, full)] if name.startswith("kang5") else []),
-    ):  # fmt: skip
-        began = time.process_time()
-        rows += list(part)
-        print(f"{name}: {len(rows)} rows, +{time.process_time() - began:.0f} s", flush=True)
-    return pd.DataFrame(rows)
+    bench = Bench(cells)
+    parts: dict[str, Callable[[], Rows]] = {
+        "expression": lambda: expression_rows(bench),
+        "weights": lambda: weight_rows(bench, texts["names + GO"]()),
+        **{f"text: {text}": partial(text_rows, bench, {text: make}) for text, make in texts.items()},
+        "facets": lambda: facet_rows(bench, texts),
+        "no labels": lambda: zero_rows(bench, texts["names + GO"]()),
+    }
+    if name in ("kang5 stim", "kang5 ctrl", "mixology dropseq"):
+        parts["damage"] = lambda: damage_rows(cells, texts["names + GO"]())
+    if stage == "confirm" and name == "pbmc68k":  # damage was not looked at there before
+        return {"damage": lambda: damage_rows(replace(cells, stage="confirm"), texts["names + GO"]())}
+    return parts
 
 
 def summary(trials: pd.DataFrame) -> pd.DataFrame:
     """Means over the sets of each stage: text, its shuffled controls and their spread, the best expression baseline."""
-    base = trials[trials["arm"] == "expression"].groupby(["data", "regime"])["score"].max().rename("expression")
+    base = trials[trials["arm"] == "expression"].groupby(["data", "regime", "variant"])["score"].mean()
+    base = base.groupby(["data", "regime"]).max()
     out = []
     for (stage, regime, variant), part in trials[trials["arm"] == "text"].groupby(
         ["stage", "regime", "variant"], sort=False
@@ -305,17 +322,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("stage", choices=["choose", "confirm", "summary"])
+    parser.add_argument("--only", default="", help="one data set")
+    parser.add_argument("--part", default="", help="one piece, such as damage")
     parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
-    target = HERE / "trials.csv"
-    done = pd.read_csv(target) if target.exists() and not options.fresh else pd.DataFrame(columns=["data"])
+    target = HERE / f"trials_{options.stage}.csv"
+    if options.stage != "summary":
+        search(target, options)
+    found = [pd.read_csv(p) for p in sorted(HERE.glob("trials_*.csv"))]
+    summary(pd.concat(found, ignore_index=True)).to_csv(HERE / "summary.csv", index=False)
+
+
+def search(target: Path, options: argparse.Namespace) -> None:
+    done = pd.DataFrame(columns=["data", "part"])
+    if target.exists() and not options.fresh:
+        done = pd.read_csv(target)
     warnings.simplefilter("ignore")
     for name, (*_, stage) in SETS.items():
-        if stage != options.stage or name in set(done["data"]):
+        again = options.stage == "confirm" and name == "pbmc68k"
+        if (stage != options.stage and not again) or options.only not in ("", name):
             continue
-        done = pd.concat([done, run(name, options.data)], ignore_index=True)
-        done.to_csv(target, index=False)
-    summary(done).to_csv(HERE / "summary.csv", index=False)
+        for part, make in parts_of(name, options.stage, options.data).items():
+            if ((done["data"] == name) & (done["part"] == part)).any() or options.part not in ("", part):
+                continue
+            began = time.process_time()
+            rows = pd.DataFrame(list(make()) or [{"data": name}]).assign(part=part)
+            done = pd.concat([done, rows], ignore_index=True)
+            done.to_csv(target, index=False)
+            print(f"{name}, {part}: {len(rows)} rows, {time.process_time() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -71,12 +71,12 @@ def test_it_is_stored_with_its_evidence(prior: lx.emb.GenePrior, tmp_path) -> No
 
 def test_a_pilot_and_the_prior_choose_together(genes: lx.GeneEmbedding, prior: lx.emb.GenePrior) -> None:
     pilot = cells(4)[:60].copy()
-    alone = lx.emb.gene_panel(genes, 60, pilot=pilot, prior=prior, weight=0.0)
+    alone = lx.emb.gene_panel(genes, 60, pilot=pilot, prior=prior)
     from lexicell.core.expression import residual_variance
 
     best = np.argsort(-residual_variance(pilot.X))[:60]
     assert set(alone.index) == {NAMES[i] for i in best}
-    both = lx.emb.gene_panel(genes, 60, pilot=pilot, prior=prior)
+    both = lx.emb.gene_panel(genes, 60, pilot=pilot, prior=prior, weight=0.5)
     assert both["prior"].mean() > alone["prior"].mean()
     nothing = lx.emb.gene_panel(genes, 60, prior=prior)
     assert list(nothing.index) == list(prior.table["informativeness"].sort_values(ascending=False).index[:60])

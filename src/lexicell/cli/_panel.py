@@ -17,7 +17,7 @@ from ._options import CELLS, GENE_OPTIONS, GENES_FILE, genes_of, output_option, 
 @GENE_OPTIONS
 @click.option("-n", "n", default=300, show_default=True, help="Genes to choose.")
 @click.option("--pilot/--no-pilot", default=True, show_default=True, help="Use the counts, or only the gene names.")
-@click.option("--weight", default=0.5, show_default=True, help="Weight of the texts beside the pilot.")
+@click.option("--weight", default=0.0, show_default=True, help="Weight of the texts beside the pilot.")
 @click.option("--include", multiple=True, help="A gene that must be on the panel; repeatable.")
 @click.option("--exclude", multiple=True, help="A gene that must not; repeatable.")
 @click.option("--layer", help="Layer with counts instead of X.")
@@ -35,7 +35,7 @@ def panel(
 ) -> None:
     """Choose genes for a panel.
 
-    By their variance in these cells and by what their texts say of how much they tell about cell types.
+    By their variance in these cells, or, with --no-pilot, by what their texts say of how much they tell of cell types.
     """
     from .. import emb
     from .._io import check_writable, write_aside
