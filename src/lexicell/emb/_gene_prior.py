@@ -76,8 +76,9 @@ def gene_prior(
     (:mod:`lexicell.core.gene_prior`). Five sets of coefficients, each learned without a fifth of the gene families,
     see to it that no gene is predicted by its relatives.
 
-    The signal is real and weak: see ``evidence``. It is not used in clustering, where it gained nothing. What it is
-    for is the choice of genes where there is little or no expression to choose by: :func:`gene_panel`.
+    The signal is real and weak: see ``evidence``. It is not used in clustering. What it is for is the choice of genes
+    where there is no expression to choose by (:func:`gene_panel`), with references of a tissue like the one in question:
+    a prior from blood chose worse than chance in motor cortex (``docs/gene_panels.md``).
 
     Parameters
     ----------
