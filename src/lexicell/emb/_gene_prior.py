@@ -77,7 +77,7 @@ def gene_prior(
     see to it that no gene is predicted by its relatives.
 
     The signal is real and weak: see ``evidence``. It is not used in clustering. What it is for is the choice of genes
-    where there is no expression to choose by (:func:`gene_panel`), with references of a tissue like the one in question:
+    where there is no expression to choose by (:func:`gene_panel`), with references of a tissue like the one studied:
     a prior from blood chose worse than chance in motor cortex (``docs/gene_panels.md``).
 
     Parameters
