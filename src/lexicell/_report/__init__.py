@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from .._errors import InputError
 from .._io import check_writable, write_aside
-from . import _background, _overview, _trajectory, _vulnerability, _words  # noqa: F401  (each adds its sections)
+
+# Each adds its sections when imported.
+from . import _background, _labels, _overview, _trajectory, _vulnerability, _words  # noqa: F401
 from ._context import SECTIONS, Context, make_context, text_of
 from ._html import Html, join, tag
 

@@ -6,10 +6,12 @@ from ._coverage import coverage
 from ._embedding import embedding
 from ._evaluation import evaluation
 from ._trajectory import trajectory, trends
+from ._transfer import annotate, transfer
 from ._vulnerability import vulnerability, vulnerability_concepts, vulnerability_genes
 from ._words import concepts, explain, perturb, programmes
 
 __all__ = [
+    "annotate",
     "concepts",
     "coverage",
     "embedding",
@@ -18,6 +20,7 @@ __all__ = [
     "perturb",
     "programmes",
     "trajectory",
+    "transfer",
     "trends",
     "vulnerability",
     "vulnerability_concepts",

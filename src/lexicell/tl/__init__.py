@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._annotate import annotate
 from ._classify import classify_vulnerability, predict_vulnerability
 from ._cluster import cluster
 from ._concepts import concepts
@@ -20,6 +21,7 @@ from ._trends import trends
 from ._vulnerability import vulnerability
 
 __all__ = [
+    "annotate",
     "classify_vulnerability",
     "cluster",
     "concept_sets",

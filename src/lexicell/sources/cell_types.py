@@ -1,0 +1,81 @@
+"""Cell types in words: what some 140 human and mouse cell types do, with vectors, so that no model is needed.
+
+``data/cell_types.tsv`` is written by hand: a name, a group and a description by function. No description names a gene.
+``tools/build_cell_types.py`` embeds the descriptions, without the names, with the local embedder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .._errors import check_choice
+
+__all__ = ["load", "manifest", "text_hash"]
+
+
+def load(group: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Read the cell types.
+
+    Parameters
+    ----------
+    group
+        Keep this group, or these; None keeps all.
+
+    Returns
+    -------
+    table
+        One row a type, string columns ``cell_type`` (unique), ``group`` (``immune``, ``neuron``, ``glia`` ...) and
+        ``description``.
+    vectors
+        ``(n_types, 384)`` float32 (stored as float16), in the space :func:`manifest` names.
+
+    Raises
+    ------
+    InputError
+        If a group is unknown; the message lists them.
+
+    Examples
+    --------
+    >>> from lexicell.sources import cell_types
+    >>> table, vectors = cell_types.load("neuron")
+    >>> "lower motor neuron" in set(table["cell_type"])
+    True
+    """
+    table, vectors = _read()
+    if group is None:
+        return table.copy(), vectors.copy()
+    wanted = [group] if isinstance(group, str) else list(group)
+    for name in wanted:
+        check_choice(name, list(dict.fromkeys(table["group"])), "group of cell types")
+    keep = table["group"].isin(wanted).to_numpy()
+    return table[keep].reset_index(drop=True), vectors[keep]
+
+
+def text_hash(table: pd.DataFrame) -> str:
+    """32 hex digits over the embedded texts and their order."""
+    return hashlib.blake2b("\n".join(table["description"]).encode(), digest_size=16).hexdigest()
+
+
+@cache
+def manifest() -> dict[str, Any]:
+    """How the vectors were made: ``space``, ``texts`` (their hash), ``cell_types`` (their number), ``built_with``."""
+    return dict(json.loads((files("lexicell.data") / "cell_types_vectors.json").read_text(encoding="utf-8")))
+
+
+@cache
+def _read() -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    folder = files("lexicell.data")
+    with (folder / "cell_types.tsv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    with (folder / "cell_types_vectors.npy").open("rb") as binary:
+        vectors = np.load(binary, allow_pickle=False).astype(np.float32)
+    return table, vectors
