@@ -125,9 +125,9 @@ def _controls(result: dict[str, Any], name: str) -> list[str]:
     if not {"text", "shuffled texts"} <= set(hits.index):
         return []
     return [
-        f"Controls: the test finds {hits['text']:.0f} types with text, {hits['shuffled texts']:.1f} on average with "
-        f"texts shuffled between genes, {hits['random vectors']:.1f} with random vectors and {hits['genes']:.0f} with "
-        "plain genes. What those find as well is owed to the expression, not to what the texts say."
+        f"Controls: cell types that the same test finds: {hits['text']:.0f} with text, {hits['shuffled texts']:.1f} on "
+        f"average with texts shuffled between genes, {hits['random vectors']:.1f} with random vectors, "
+        f"{hits['genes']:.0f} with plain genes. What those find as well is owed to the expression, not to the texts."
     ]
 
 
