@@ -7,7 +7,7 @@ from ._embedding import embedding
 from ._evaluation import evaluation
 from ._trajectory import trajectory, trends
 from ._transfer import annotate, transfer
-from ._vulnerability import vulnerability, vulnerability_concepts, vulnerability_genes
+from ._vulnerability import vulnerability, vulnerability_calibration, vulnerability_concepts, vulnerability_genes
 from ._words import concepts, explain, perturb, programmes
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "transfer",
     "trends",
     "vulnerability",
+    "vulnerability_calibration",
     "vulnerability_concepts",
     "vulnerability_genes",
 ]
