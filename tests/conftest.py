@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,23 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def lexicell(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command in this process; gives the exit code and what stderr and stdout said."""
+    from lexicell.cli import main
+
+    def call(*words: object) -> tuple[int, str]:
+        try:
+            main([str(w) for w in words])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capfd.readouterr()
+        return code, said.err + said.out
+
+    return call
 
 
 SHARED = Path(os.environ.get("LEXICELL_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

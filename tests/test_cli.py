@@ -44,22 +44,6 @@ def cells(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def lexicell(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Run a command in this process; gives the exit code and what stderr and stdout said."""
-
-    def call(*words: object) -> tuple[int, str]:
-        try:
-            main([str(w) for w in words])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capfd.readouterr()
-        return code, said.err + said.out
-
-    return call
-
-
 def change(path: Path, edit: Callable[[anndata.AnnData], anndata.AnnData | None]) -> Path:
     adata = anndata.read_h5ad(path)
     edited = edit(adata)

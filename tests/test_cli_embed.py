@@ -10,8 +10,6 @@ import pytest
 from tests.emb.filing import make, small_shards, tenx
 from tests.test_cli import SYMBOLS
 
-from lexicell.cli import main
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*express no gene that has text:UserWarning")
 
 
@@ -22,20 +20,6 @@ def cells(tmp_path):
     del adata.raw, adata.layers["logged"]
     adata.write_h5ad(tmp_path / "cells.h5ad")
     return tmp_path / "cells.h5ad"
-
-
-@pytest.fixture
-def lexicell(capfd):
-    def call(*words):
-        try:
-            main([str(w) for w in words])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capfd.readouterr()
-        return code, said.err + said.out
-
-    return call
 
 
 def test_streamed_and_joined_give_what_one_process_gives(cells, tmp_path, lexicell, monkeypatch):

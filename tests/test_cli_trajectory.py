@@ -44,20 +44,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def lexicell(capfd: pytest.CaptureFixture[str]) -> Lexicell:
-    def call(*words: object) -> tuple[int, str]:
-        try:
-            main([str(w) for w in words])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capfd.readouterr()
-        return code, said.err + said.out
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def ordered(start: Path) -> Path:
     path = start.parent / "ordered.h5ad"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import lexicell as lx
-from lexicell.cli import cli, main
+from lexicell.cli import cli
 
 Lexicell = Callable[..., tuple[int, str]]
 
@@ -26,20 +26,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cli") / "cells.h5ad"
     adata.write_h5ad(path)
     return path
-
-
-@pytest.fixture
-def lexicell(capfd: pytest.CaptureFixture[str]) -> Lexicell:
-    def call(*words: object) -> tuple[int, str]:
-        try:
-            main([str(w) for w in words])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capfd.readouterr()
-        return code, said.err + said.out
-
-    return call
 
 
 def test_phrases_come_from_options_and_from_a_file(lexicell: Lexicell, start: Path, tmp_path: Path) -> None:
