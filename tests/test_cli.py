@@ -180,7 +180,9 @@ def test_the_single_steps_give_what_run_gives(
     options = ["--genes", tmp_path / "genes.h5ad", "--preset", "whitened"]
     assert lexicell("embed", cells, *options, "-o", tmp_path / "embedded.h5ad")[0] == 0
     assert lexicell("cluster", tmp_path / "embedded.h5ad", "-o", tmp_path / "clustered.h5ad")[0] == 0
-    assert lexicell("report", tmp_path / "clustered.h5ad", "-o", tmp_path / "report.html")[0] == 0
+    words = ["--use-rep", "X_text", "--color", "kind", "--title", "Two kinds"]
+    assert lexicell("report", tmp_path / "clustered.h5ad", "-o", tmp_path / "report.html", *words)[0] == 0
+    assert "<h1>Two kinds</h1>" in (tmp_path / "report.html").read_text("utf-8")
     assert lexicell("run", cells, "-o", tmp_path / "out")[0] == 0
     single = anndata.read_h5ad(tmp_path / "clustered.h5ad")
     whole = anndata.read_h5ad(tmp_path / "out" / "cells.h5ad")

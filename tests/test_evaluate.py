@@ -38,7 +38,7 @@ def planted() -> tuple[anndata.AnnData, lx.GeneEmbedding]:
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
     adata, genes = planted()
-    return evaluate(adata, label="class", genes=genes, n_controls=2, n_boot=20)
+    return evaluate(adata, label="class", genes=genes, n_controls=2, n_bootstraps=20)
 
 
 def test_text_wins_where_it_is_planted(found: Evaluation) -> None:
@@ -50,7 +50,7 @@ def test_text_wins_where_it_is_planted(found: Evaluation) -> None:
 
 def test_shuffled_texts_do_not_win(found: Evaluation) -> None:
     adata, genes = planted()
-    control = evaluate(adata, label="class", genes=shuffled(genes, seed=99), n_controls=2, n_boot=20)
+    control = evaluate(adata, label="class", genes=shuffled(genes, seed=99), n_controls=2, n_bootstraps=20)
     assert "Text alone is not above its controls" in control.verdict
     assert control.verdict.startswith(("Text adds nothing", "Text costs"))
     assert found.table.loc["whitened", "ari"] > control.table.loc["whitened", "ari"] + 0.2

@@ -39,7 +39,7 @@ def planted(seed: int = 3) -> tuple[anndata.AnnData, lx.GeneEmbedding]:
 
 
 def score(adata: anndata.AnnData, genes: lx.GeneEmbedding, **options: Any) -> Evaluation:
-    return lx.evaluate(adata, genes=genes, **{"time": "hours", "n_controls": 1, "n_boot": 3, **options})
+    return lx.evaluate(adata, genes=genes, **{"time": "hours", "n_controls": 1, "n_bootstraps": 3, **options})
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_the_verdict_follows_its_rule(table: pd.DataFrame, cells: int, words: st
         pytest.param({"root": "stage=v"}, InputError, "'v'", id="no-value"),
         pytest.param({"root": "words:early"}, InputError, "depends on a representation", id="root-in-words"),
         pytest.param({"branch": "one"}, InputError, "fewer than two branches", id="one-branch"),
-        pytest.param({"n_boot": 1}, InputError, "at least 2 draws", id="one-draw"),
+        pytest.param({"n_bootstraps": 1}, InputError, "at least 2 draws", id="one-draw"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_computed(
@@ -195,7 +195,7 @@ def test_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
 
     assert call("--time", "stage") == 2
     assert "say order=" in capfd.readouterr().err
-    assert call("--time", "stage", "--order", "w,x,y,z", "--n-controls", 1, "--n-boot", 2) == 0
+    assert call("--time", "stage", "--order", "w,x,y,z", "--n-controls", 1, "--n-bootstraps", 2) == 0
     said = capfd.readouterr()
     table = pd.read_csv(out, sep="\t", index_col=0)
     assert table.loc["whitened", "spearman"] > 0.8

@@ -75,7 +75,7 @@ def evaluate(
     normalization: str = "auto",
     library_size: str | None = None,
     n_controls: int = 3,
-    n_boot: int | None = None,
+    n_bootstraps: int | None = None,
     n_neighbors: int = 15,
     scib: bool = False,
     rng: int = 0,
@@ -114,7 +114,7 @@ def evaluate(
         Where expression stands, as in :func:`lexicell.emb.cells`.
     n_controls
         Seeds of each control.
-    n_boot
+    n_bootstraps
         Draws of cells for the intervals. None: 200 for labels, 20 for `time`, where each draw (80 % of the cells) is
         ordered anew.
     n_neighbors
@@ -183,12 +183,12 @@ def evaluate(
         work = adata[truth.keep].copy()
         genes = emb.genes(work, organism=organism) if genes is None else genes
         made = [(r.name, r.kind, r.seed, partial(_matrix_of, r, work)) for r in _all(genes, n_controls, source, reps)]
-        draws = 20 if n_boot is None else n_boot
+        draws = 20 if n_bootstraps is None else n_bootstraps
         found = evaluate_time(made, truth, n_draws=draws, n_neighbors=n_neighbors, rng=rng, show_progress=show_progress)
         params = {
             "time": time, "root": truth.root_name, "branch": branch or "", "cells": len(truth.keep),
             "genes": len(genes), "gene_embedding": genes.hash, "n_controls": n_controls, "n_neighbors": n_neighbors,
-            "n_boot": draws, "seed": int(rng), **{k: str(v or "") for k, v in source.items()},
+            "n_bootstraps": draws, "seed": int(rng), **{k: str(v or "") for k, v in source.items()},
         }  # fmt: skip
         dropped = {"(no time)": truth.n_missing} if truth.n_missing else {}
         return Evaluation(*found, dropped, params)
@@ -200,7 +200,7 @@ def evaluate(
     genes = emb.genes(work, organism=organism) if genes is None else genes
     jobs = _all(genes, n_controls, source, reps)
     batches = None if batch is None else work.obs[batch].astype(str).to_numpy()
-    how = _How(n_neighbors, 200 if n_boot is None else n_boot, int(rng), scib)
+    how = _How(n_neighbors, 200 if n_bootstraps is None else n_bootstraps, int(rng), scib)
     rows = []
     with progress("evaluating", len(jobs), show=show_progress) as advance:
         for job in jobs:
@@ -228,7 +228,7 @@ def _matrix_of(made: Representation, adata: AnnData) -> NDArray[Any]:
 @dataclass(frozen=True)
 class _How:
     n_neighbors: int
-    n_boot: int
+    n_bootstraps: int
     seed: int
     scib: bool
 
@@ -266,7 +266,7 @@ def _score(
     run = leiden(graph_of(matrix, min(how.n_neighbors, len(labels) - 1), "euclidean", seed))
     sweep = [run(r, seed) for r in _RESOLUTIONS]
     each = pd.DataFrame([metrics.agreement(labels, codes) for codes in sweep])
-    interval = np.mean([metrics.bootstrap_ari(labels, codes, n=how.n_boot, rng=seed) for codes in sweep], axis=0)
+    interval = np.mean([metrics.bootstrap_ari(labels, codes, n=how.n_bootstraps, rng=seed) for codes in sweep], axis=0)
     at_k = run(resolution_for(lambda r: run(r, seed), k), seed)
 
     def fold(fit: NDArray[np.int64], rest: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:

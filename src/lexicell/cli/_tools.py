@@ -75,7 +75,9 @@ def cluster(cells: Path, output: Path, **options: Any) -> None:
 @click.option("--batch", help="Column of obs with batches or donors.")
 @click.option("--use-rep", "use_reps", multiple=True, help="Further key of obsm to score; may stand several times.")
 @click.option("--n-controls", default=3, show_default=True, help="Seeds of each control.")
-@click.option("--n-boot", type=int, help="Draws of cells for the intervals; default: 200 for labels, 20 for times.")
+@click.option(
+    "--n-bootstraps", type=int, help="Draws of cells for the intervals; default: 200 for labels, 20 for times."
+)
 @click.option("--n-neighbors", default=15, show_default=True, help="Neighbours a cell in the graph.")
 @click.option("--scib", is_flag=True, help="Add the scores of scib-metrics; needs lexicell[eval].")
 @SEED
@@ -122,11 +124,14 @@ def evaluate(
 @click.command()
 @CELLS
 @output_option("report.html")
-def report(cells: Path, output: Path) -> None:
+@click.option("--use-rep", help="Representation to show; default: the fused one, else the text embedding.")
+@click.option("--color", multiple=True, help="Column of obs to show on the map; may stand several times.")
+@click.option("--title", default="Cells in words", show_default=True, help="Heading of the page.")
+def report(cells: Path, output: Path, **options: Any) -> None:
     """Write one HTML page of all results."""
     from .._io import check_writable
     from .._report import report as write_report
 
     check_writable(output)
-    write_report(read(cells), output)
+    write_report(read(cells), output, **options)
     say(f"{output}: written")

@@ -184,6 +184,12 @@ def sentences(
     References
     ----------
     Chen and Zou, GenePT, bioRxiv 2023.10.16.562533.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.sentences(adata[:50].copy(), "local", top_n=20)  # doctest: +SKIP
     """
     chosen = embedders.get(embedder) if isinstance(embedder, str) else embedder
     vectors = embed_cell_sentences(

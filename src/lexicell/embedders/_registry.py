@@ -45,6 +45,10 @@ def get(name: str, **options: Any) -> Embedder:
     **options
         Passed to the embedder, e.g. ``model_dir=`` of ``"local"`` or ``dimensions=`` of ``"openai:MODEL"``.
 
+    Returns
+    -------
+    The embedder, to be given wherever a name can.
+
     Raises
     ------
     InputError

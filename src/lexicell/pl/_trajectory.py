@@ -140,6 +140,15 @@ def trends(
         If there are no trends, or a feature has no curve.
     InputError
         If there are too many features, or none of that kind.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.expression_pca(adata, library_size="n_counts")
+    >>> lx.tl.trajectory(adata, root="cell_type=CD34+", use_rep="X_expression", groupby="cell_type", n_bootstraps=0)
+    >>> lx.tl.trends(adata, key="X_expression", words=False)
+    >>> axes = lx.pl.trends(adata, key="X_expression")
     """
     found = _result(adata, key, "trends")
     curves, table = found["curves"], found["table"]

@@ -61,6 +61,14 @@ def concepts(
         If there is no result.
     InputError
         If concepts were scored for single cells only.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.cells(adata, lx.emb.genes(adata), preset="whitened", library_size="n_counts")
+    >>> lx.tl.concepts(adata, groupby="cell_type")
+    >>> axes = lx.pl.concepts(adata)
     """
     result = _found(adata, use_rep, key, "concepts")
     if "table" not in result:
@@ -122,6 +130,14 @@ def explain(
     ------
     MissingKeyError
         If there is no result, or none for the group.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.cells(adata, lx.emb.genes(adata), preset="whitened", library_size="n_counts")
+    >>> lx.tl.explain(adata, groupby="cell_type", group="CD19+ B")
+    >>> axes = lx.pl.explain(adata, "CD19+ B")
     """
     result = _found(adata, use_rep, key, "explain")
     names = result["totals"]["group"].astype(str).tolist()
@@ -190,6 +206,14 @@ def programmes(
     ------
     MissingKeyError
         If there is no result, or the column is not there.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.cells(adata, lx.emb.genes(adata), preset="whitened", library_size="n_counts")
+    >>> lx.tl.programmes(adata, n_programmes=5)
+    >>> axes = lx.pl.programmes(adata, "cell_type")
     """
     from .. import _keys
 
@@ -235,6 +259,14 @@ def perturb(
     ------
     MissingKeyError
         If there is no result.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.cells(adata, lx.emb.genes(adata), preset="whitened", library_size="n_counts")
+    >>> lx.tl.perturb(adata, ["CD79A"], groupby="cell_type")
+    >>> axes = lx.pl.perturb(adata)
     """
     result = _found(adata, use_rep, key, key)
     table: pd.DataFrame = result["table"]

@@ -42,6 +42,10 @@ def get(name: str, **options: Any) -> GeneSource:
     **options
         Options of the source, as its class documents them.
 
+    Returns
+    -------
+    The source, to be given to :func:`lexicell.emb.genes`.
+
     Raises
     ------
     InputError
@@ -75,5 +79,12 @@ def get(name: str, **options: Any) -> GeneSource:
 
 
 def names() -> list[str]:
-    """Names that :func:`get` knows, as they are to be written."""
+    """Names that :func:`get` knows, as they are to be written.
+
+    Examples
+    --------
+    >>> from lexicell import sources
+    >>> sources.names()
+    ['bundled', 'bundled-names', 'ncbi', 'uniprot', 'table:PATH', 'frozen:DIR']
+    """
     return [_PLACES.get(name, name) for name in _SOURCES]

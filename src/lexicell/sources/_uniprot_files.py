@@ -22,7 +22,6 @@ _EVIDENCE = re.compile(r"\s*\{ECO:[^{}]*\}")
 _PAPERS = re.compile(r"\s*\((?:(?:PubMed:\s?\d+|Ref\.\s?\d+|By similarity|Probable|Potential)(?:,\s*|;\s*)?)+\)")
 _MOLECULE = re.compile(r"^\[(?P<molecule>[^\]]+)\]:\s*")
 _ENSEMBL_GENE = re.compile(r"ENS[A-Z]*G\d{11}")
-_TAXON = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tools on cell embeddings: clusters with genes and words."""
+"""Tools on embedded cells: clusters, vulnerability, trajectories, labels, and the genes and words behind each."""
 
 from __future__ import annotations
 

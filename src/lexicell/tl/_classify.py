@@ -181,6 +181,20 @@ def predict_vulnerability(
         If the two representations differ in dimensions or in gene space.
     MissingKeyError
         If there is no such result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> adata.obs["donor"] = np.arange(adata.n_obs) % 4
+    >>> lx.emb.expression_pca(adata, library_size="n_counts")
+    >>> lx.tl.classify_vulnerability(
+    ...     adata, label="cell_type", positive=["CD19+ B"], donor="donor", use_rep="X_expression"
+    ... )
+    >>> lx.tl.predict_vulnerability(adata, adata, use_rep="X_expression", key_added="like_b")
+    >>> bool(adata.obs["like_b"].between(0, 1).all())
+    True
     """
     adata = adata.copy() if copy else adata
     C = check_rep(adata, use_rep)

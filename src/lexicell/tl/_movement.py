@@ -74,6 +74,17 @@ def movement(
     InputError
         If a stretch holds fewer than two cells, the representation is not linear in z, or the data are no longer those
         it was computed from.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.expression_pca(adata, library_size="n_counts")
+    >>> lx.tl.trajectory(adata, root="cell_type=CD34+", use_rep="X_expression", groupby="cell_type", n_bootstraps=0)
+    >>> lx.tl.movement(adata, start=(0, 0.2), end=(0.8, 1), key="X_expression")
+    >>> table = adata.uns["lexicell"]["X_expression"]["movement"]["table"]
+    >>> round(float(table["part"].sum()), 6)
+    1.0
     """
     adata = adata.copy() if copy else adata
     ordered = find_ordered(adata, key)

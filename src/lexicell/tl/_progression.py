@@ -93,6 +93,20 @@ def progression(
         If a column or the trajectory is not there.
     InputError
         If the stage column is not ordered, a donor has several stages, or there are fewer than 4 donors or 2 stages.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> adata.obs["donor"] = np.arange(adata.n_obs) % 8
+    >>> adata.obs["stage"] = adata.obs["donor"] % 2  # drawn by lot: nothing to be found
+    >>> lx.emb.expression_pca(adata, library_size="n_counts")
+    >>> lx.tl.trajectory(adata, root="cell_type=CD34+", use_rep="X_expression", groupby="cell_type", n_bootstraps=0)
+    >>> lx.tl.progression(adata, stage="stage", donor="donor", key="X_expression")
+    >>> table = adata.uns["lexicell"]["X_expression"]["progression"]["table"]
+    >>> bool(table["p"].iloc[0] > 0.05)
+    True
     """
     adata = adata.copy() if copy else adata
     ordered = find_ordered(adata, key)

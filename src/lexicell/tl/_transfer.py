@@ -298,6 +298,16 @@ def transfer_across(datasets: Mapping[str, AnnData], *, label: str, **options: A
     ------
     InputError
         If there are fewer than two data sets.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> halves = {"one": adata[::2].copy(), "other": adata[1::2].copy()}
+    >>> genes = lx.emb.genes(adata)
+    >>> table = lx.tl.transfer_across(halves, label="cell_type", genes=genes, library_size="n_counts")
+    >>> sorted(table["held_out"].unique())
+    ['one', 'other']
     """
     if len(datasets) < 2:
         raise InputError("leaving one data set out needs at least two")
