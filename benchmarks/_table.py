@@ -176,7 +176,7 @@ def page() -> str:
         "PROFILE": markdown(profile(rows)) if (rows.part == "profile").any() else "Not measured yet.",
         "RATES": markdown(rates),
         "SELECTION": markdown(selection.assign(error=errors).rename_axis("N").reset_index()),
-        "STREAMING": markdown(pd.read_csv(stream)) if stream.exists() else "Not measured yet.",
+        "STREAMING": markdown(pd.read_csv(stream).fillna({"note": ""})) if stream.exists() else "Not measured yet.",
     }
     for name, value in filled.items():
         text = text.replace("{{" + name + "}}", value)
