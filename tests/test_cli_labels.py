@@ -25,10 +25,10 @@ def _run(*arguments):
 
 
 def test_labels_cross_and_a_model_does_the_same(files, tmp_path):
-    slot = ["--library-size", "n_counts"]
+    slot = ["--library-size", "n_counts", "--n-top-genes", 300]
     said = _run(
         "transfer", files / "one.h5ad", files / "other.h5ad", "--label", "cell_type", "--truth", "cell_type",
-        "--save-model", tmp_path / "m.npz", "-o", tmp_path / "a.h5ad", *slot,
+        "--n-controls", 19, "--save-model", tmp_path / "m.npz", "-o", tmp_path / "a.h5ad", *slot,
     )  # fmt: skip
     assert "0 shared genes" in said
     assert "recall" in said

@@ -90,7 +90,7 @@ def _choose(adata: AnnData, layer: str | None, use_raw: bool) -> str:
     if layer is not None:
         return check_key(layer, layer_names(adata), "layer")
     if use_raw and adata.raw is None:
-        raise MissingKeyError("use_raw=True, but adata.raw is not set")
+        raise MissingKeyError("use_raw=True, but adata.raw is not set; leave use_raw out to read X, or name a layer=")
     return "raw" if use_raw else "X"
 
 

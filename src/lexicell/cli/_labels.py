@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from ._options import CELLS, COUNT_OPTIONS, GENE_OPTIONS, GENES_FILE, SEED, genes_of, output_option, read, say
+from ._options import CELLS, GENE_OPTIONS, GENES_FILE, SEED, SLOT_OPTIONS, genes_of, output_option, read, say
 
 
 def _slot(options: dict[str, Any]) -> dict[str, Any]:
-    options.pop("normalization", None)
     options["use_raw"] = options.get("use_raw") or None
     return options
 
@@ -33,7 +32,7 @@ def _slot(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--smoothing/--no-smoothing", default=True, show_default=True, help="Spread scores over neighbours.")
 @GENES_FILE
 @GENE_OPTIONS
-@COUNT_OPTIONS
+@SLOT_OPTIONS
 def annotate(
     cells: Path,
     output: Path,
@@ -102,16 +101,20 @@ def _read_types(path: Path) -> dict[str, str]:
 @click.option("--method", default="auto", show_default=True, help="auto, aligned, text or expression.")
 @click.option("--classifier", default="knn", show_default=True, help="knn, logistic or contrastive.")
 @click.option("--n-components", default=20, show_default=True, help="Principal components a side.")
+@click.option("--n-top-genes", default=2000, show_default=True, help="Most variable genes a side.")
 @click.option("--space", default="joint", show_default=True, help="Centre of text space: joint, source or genome.")
 @click.option("--whiten", default=0.0, show_default=True, help="0: centred only; 1: fully whitened.")
 @click.option("--rounds", default=8, show_default=True, help="Rounds of refinement at most; 0: texts alone.")
 @click.option("--batch", help="Column of obs whose means are taken away, where a data set has it.")
+@click.option(
+    "--n-controls", default=20, show_default=True, help="Shuffles of the texts behind the p of the alignment."
+)
 @click.option("--min-confidence", default=0.5, show_default=True, help="Below this a cell is unsure.")
 @click.option("--map", "map_cells", is_flag=True, help="Also draw both data sets into one UMAP.")
 @click.option("--save-model", type=click.Path(path_type=Path), help="Also write the labelled side as a model (.npz).")
 @click.option("--target-organism", help="Species of TARGET where it differs; default: guessed from its gene names.")
 @GENE_OPTIONS
-@COUNT_OPTIONS
+@SLOT_OPTIONS
 @SEED
 def transfer(
     source_cells: Path,
@@ -146,7 +149,7 @@ def transfer(
     kept["target_genes"] = emb.genes(target, organism=target_organism or organism, **texts)
     tl.transfer(given, target, **kept)
     if save_model is not None:
-        names = ("label", "genes", "n_components", "batch", "layer", "use_raw", "library_size")
+        names = ("label", "genes", "n_components", "n_top_genes", "batch", "layer", "use_raw", "library_size")
         tl.transfer_model(given, **{n: kept[n] for n in names}).save(save_model)
     write_cells(target, output)
     found = target.uns[UNS][TRANSFER]

@@ -33,17 +33,19 @@ GENE_OPTIONS = _options(
         "--id-column", help="Column of var that holds the gene ids; default: var_names, or what matches best."
     ),
 )
-COUNT_OPTIONS = _options(
-    click.option("--layer", help="Layer to read instead of X."),
-    click.option("--use-raw", is_flag=True, help="Read .raw instead of X."),
-    click.option(
-        "--normalization",
-        default="auto",
-        show_default=True,
-        help="What the values are: auto, counts, abundance (FPKM, TPM) or log1p.",
-    ),
-    click.option("--library-size", help="Column of obs with totals over all genes, for matrices already subset."),
+_LAYER = click.option("--layer", help="Layer to read instead of X.")
+_USE_RAW = click.option("--use-raw", is_flag=True, help="Read .raw instead of X.")
+_NORMALIZATION = click.option(
+    "--normalization",
+    default="auto",
+    show_default=True,
+    help="What the values are: auto, counts, abundance (FPKM, TPM) or log1p.",
 )
+_LIBRARY_SIZE = click.option(
+    "--library-size", help="Column of obs with totals over all genes, for matrices already subset."
+)
+COUNT_OPTIONS = _options(_LAYER, _USE_RAW, _NORMALIZATION, _LIBRARY_SIZE)
+SLOT_OPTIONS = _options(_LAYER, _USE_RAW, _LIBRARY_SIZE)
 
 
 def _read_top_n(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str | None:

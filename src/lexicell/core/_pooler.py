@@ -138,7 +138,7 @@ class Pooler:
         panels = _aligned((n_panels, n, WIDTH))
         source = self._order[self._packed]
         if not pack(frozen(vectors), source if rows is None else rows[source], panels):
-            raise InputError("gene vectors hold NaN or infinity")
+            raise InputError("gene vectors hold NaN or infinity; leave these genes out")
         self._panels, self.dim = panels, dim
         self._shift = np.zeros(dim)
         if moments is not None:

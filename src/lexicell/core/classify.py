@@ -127,7 +127,10 @@ class LinearClassifier:
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read as a classifier: {error}") from error
         if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
-            raise InputError(f"{path} is not a classifier written by lexicell")
+            raise InputError(
+                f"{path} is not a classifier written by lexicell; give a file of "
+                "'lexicell classify-vulnerability' or of LinearClassifier.save"
+            )
         return cls.from_dict(stored)
 
 

@@ -229,7 +229,7 @@ def check_question(
     """Refuse arguments that do not go together; `sized`: library sizes are given."""
     chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
     if sized and logged:
-        raise InputError("library sizes are of no use where values are log1p already")
+        raise InputError("library sizes are of no use where values are log1p already; leave library_size out")
     if chosen.z_scored and n_cells == 1:
         raise InputError(f"preset '{preset}' takes z-scores over cells: one cell alone has none")
     if n_components is not None and not chosen.z_scored:

@@ -1,4 +1,4 @@
-"""Plots: one for each tool. They read keys, compute nothing, take ``ax=`` and return the Axes."""
+"""Plots of what the tools found. They read keys, compute nothing, take ``ax=`` and return the Axes."""
 
 from __future__ import annotations
 

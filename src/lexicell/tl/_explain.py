@@ -273,7 +273,7 @@ def _of_concept(
     z = _words.zscores(form.values, known)
     weights = phrase.sets(z.vectors, n_genes=None if options["score"] == "dense" else size).toarray()
     if not weights.any():
-        raise InputError(f"no gene has a text near '{concept}'")
+        raise InputError(f"no gene has a text near '{concept}'; ask in other words")
     return _splits.concept(z, weights[0])
 
 

@@ -188,7 +188,7 @@ def transfer(
     target = target.copy() if copy else target
     sources = dict(source) if isinstance(source, Mapping) else {"source": source}
     if not sources:
-        raise InputError("there is no source to learn from")
+        raise InputError("there is no source to learn from; give labelled cells, or several by name")
     options: dict[str, Any] = {
         "use_rep": use_rep, "n_components": n_components, "n_top_genes": n_top_genes, "batch": batch, "layer": layer,
         "use_raw": use_raw, "library_size": library_size,
