@@ -7,10 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._errors import check_choice
+from ._shipped import read_list, read_manifest
 
 __all__ = ["load", "manifest", "text_hash"]
 
@@ -50,7 +48,7 @@ def load(group: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, NDArra
     >>> "lower motor neuron" in set(table["cell_type"])
     True
     """
-    table, vectors = _read()
+    table, vectors = read_list("cell_types")
     if group is None:
         return table.copy(), vectors.copy()
     wanted = [group] if isinstance(group, str) else list(group)
@@ -65,17 +63,6 @@ def text_hash(table: pd.DataFrame) -> str:
     return hashlib.blake2b("\n".join(table["description"]).encode(), digest_size=16).hexdigest()
 
 
-@cache
 def manifest() -> dict[str, Any]:
     """How the vectors were made: ``space``, ``texts`` (their hash), ``cell_types`` (their number), ``built_with``."""
-    return dict(json.loads((files("lexicell.data") / "cell_types_vectors.json").read_text(encoding="utf-8")))
-
-
-@cache
-def _read() -> tuple[pd.DataFrame, NDArray[np.float32]]:
-    folder = files("lexicell.data")
-    with (folder / "cell_types.tsv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, quoting=3)
-    with (folder / "cell_types_vectors.npy").open("rb") as binary:
-        vectors = np.load(binary, allow_pickle=False).astype(np.float32)
-    return table, vectors
+    return read_manifest("cell_types")

@@ -7,10 +7,7 @@ texts about genes use. ``tools/build_concepts.py`` embeds "name: sentence" with 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._errors import check_choice
+from ._shipped import read_list, read_manifest
 
 __all__ = ["load", "manifest", "rows", "text_hash", "texts"]
 
@@ -51,7 +49,7 @@ def load(category: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, NDA
     >>> len(table) == len(vectors)
     True
     """
-    table, vectors = _read()
+    table, vectors = read_list("concepts")
     if category is None:
         return table.copy(), vectors.copy()
     wanted = [category] if isinstance(category, str) else list(category)
@@ -64,7 +62,7 @@ def load(category: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, NDA
 
 def rows(words: Sequence[str]) -> NDArray[np.int64]:
     """Row in :func:`load` of each word that is the name of a concept, whatever its case; -1 for others."""
-    table, _ = _read()
+    table, _ = read_list("concepts")
     names = {name.casefold(): row for row, name in enumerate(table["concept"])}
     return np.asarray([names.get(word.strip().casefold(), -1) for word in words], dtype=np.int64)
 
@@ -79,21 +77,10 @@ def text_hash(table: pd.DataFrame) -> str:
     return hashlib.blake2b("\n".join(texts(table)).encode(), digest_size=16).hexdigest()
 
 
-@cache
 def manifest() -> dict[str, Any]:
     """How the vectors were made.
 
     ``space`` (embedder, revision, dimensions), ``texts`` (their hash), ``concepts`` (their number), ``built_with``
     (version of lexicell).
     """
-    return dict(json.loads((files("lexicell.data") / "concepts_vectors.json").read_text(encoding="utf-8")))
-
-
-@cache
-def _read() -> tuple[pd.DataFrame, NDArray[np.float32]]:
-    folder = files("lexicell.data")
-    with (folder / "concepts.tsv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, quoting=3)
-    with (folder / "concepts_vectors.npy").open("rb") as binary:
-        vectors = np.load(binary, allow_pickle=False).astype(np.float32)
-    return table, vectors
+    return read_manifest("concepts")
