@@ -114,7 +114,8 @@ def test_nothing_that_was_stored_is_sent_again(server, faults, run) -> None:
             f"{len(lost)} batches answered and not stored"
         )
         if killed is not None and kind is signal.SIGINT:
-            assert code in (130, -signal.SIGINT)
+            # On a busy machine a run may be through before the signal reaches it: then everything must be stored.
+            assert code in (130, -signal.SIGINT) or (code == 0 and len(now) == len(TEXTS))
             assert not lost, f"an interrupted run lost what was answered: {log}"
     print("\n".join(log))
     assert code == 0
