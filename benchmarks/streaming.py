@@ -39,7 +39,7 @@ from ._data import N_GENES, N_TEXT, counts
 
 RESULTS = Path(__file__).parent / "results" / "streaming.csv"
 PARTS = ("memory", "kills", "stores", "dask")
-N_CELLS, FEWER, DIM, TOP_N = 1_000_000, 250_000, 384, 200
+N_CELLS, DIM, TOP_N = 1_000_000, 384, 200
 BLOCK, DIFFERENT = 16_384, 4  # cells made at a time; blocks of different cells, for making them costs more than reading
 FEW, MORE = 20_000, 100_000  # cells of the files for the ratio: the difference leaves out what every run costs once
 Row = dict[str, Any]
@@ -111,13 +111,13 @@ def _block(i: int) -> sp.csr_matrix:
     return _pool()[i % DIFFERENT][np.random.default_rng(i).permutation(BLOCK)]
 
 
-def memory(folder: Path) -> Iterator[Row]:
-    """Peak memory of a new process that embeds the file, at both sizes."""
-    for n_cells in (FEWER, N_CELLS):
-        source = make_zarr(folder / f"cells{n_cells}.zarr", n_cells)
-        said = _embed_apart(folder, source, folder / f"whole{n_cells}.zarr")
-        yield _row("memory", "peak memory", n_cells, said["peak"] / 1e6, "MB", "zarr to zarr")
-        yield _row("memory", "CPU time", n_cells, said["cpu"], "s", f"{n_cells / said['cpu']:,.0f} cells a CPU second")
+def memory(folder: Path, n_cells: int) -> Iterator[Row]:
+    """Peak memory of a new process that embeds the file, at a quarter of the cells and at all."""
+    for n in (n_cells // 4, n_cells):
+        source = make_zarr(folder / f"cells{n}.zarr", n)
+        said = _embed_apart(folder, source, folder / f"whole{n}.zarr")
+        yield _row("memory", "peak memory", n, said["peak"] / 1e6, "MB", "zarr to zarr")
+        yield _row("memory", "CPU time", n, said["cpu"], "s", f"{n / said['cpu']:,.0f} cells a CPU second")
 
 
 CHILD = """
@@ -137,11 +137,11 @@ def _embed_apart(folder: Path, source: Path, output: Path, **options: Any) -> di
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def kills(folder: Path) -> Iterator[Row]:
+def kills(folder: Path, n_cells: int) -> Iterator[Row]:
     """Five kills at random moments of the run, and one in each phase that is too short for those."""
     from tests.emb.killing import Process
 
-    source, whole = make_zarr(folder / f"cells{N_CELLS}.zarr", N_CELLS), folder / f"whole{N_CELLS}.zarr"
+    source, whole = make_zarr(folder / f"cells{n_cells}.zarr", n_cells), folder / f"whole{n_cells}.zarr"
     if not whole.exists():
         _embed_apart(folder, source, whole)
     seed = random.SystemRandom().randrange(2**32)
@@ -156,7 +156,7 @@ def kills(folder: Path) -> Iterator[Row]:
     for at, phase in plan:
         landed.append(_kill(process, job, text, at, phase, rng, n_shards))
         yield _row(
-            "kills", f"killed in '{landed[-1]}'", N_CELLS, _done(text), "shards done", f"planned: {phase}, seed {seed}"
+            "kills", f"killed in '{landed[-1]}'", n_cells, _done(text), "shards done", f"planned: {phase}, seed {seed}"
         )
     process.start(job)
     assert process.until("") == "end 0"
@@ -164,7 +164,7 @@ def kills(folder: Path) -> Iterator[Row]:
     missed = {"tables", "embedding", "chunk", "unmarked", "mark", "delivery"} - set(landed)
     assert not missed, f"no kill landed in {missed}"
     equal = _equal(text, whole)
-    yield _row("kills", "equal to the undisturbed run", N_CELLS, float(equal), "1 = every byte", f"{len(landed)} kills")
+    yield _row("kills", "equal to the undisturbed run", n_cells, float(equal), "1 = every byte", f"{len(landed)} kills")
     assert equal
     shutil.rmtree(text)
 
@@ -201,7 +201,7 @@ def _equal(a: Path, b: Path) -> bool:
     return names[0] == names[1] and all((a / n).read_bytes() == (b / n).read_bytes() for n in names[0])
 
 
-def stores(folder: Path) -> Iterator[Row]:
+def stores(folder: Path, n_cells: int) -> Iterator[Row]:
     """CPU time of reading alone, of the kernel alone, and of both through `embed_file`, for each store."""
     from lexicell.emb._cell_file import open_cells
 
@@ -273,12 +273,13 @@ def _kernel(path: Path, known: lx.GeneEmbedding) -> Callable[[], None]:
     return run
 
 
-def dask(folder: Path) -> Iterator[Row]:
-    """What a task costs beyond its work, and a worker killed on the way."""
+def dask(folder: Path, n_cells: int) -> Iterator[Row]:
+    """What a task costs beyond its work, and a worker killed on the way, over a quarter of the cells."""
     import distributed
 
-    source = make_zarr(folder / f"cells{FEWER}.zarr", FEWER)
-    known, text, whole = lx.GeneEmbedding.load(genes(folder)), folder / "dask.zarr", folder / f"whole{FEWER}.zarr"
+    n_cells //= 4
+    source = make_zarr(folder / f"cells{n_cells}.zarr", n_cells)
+    known, text, whole = lx.GeneEmbedding.load(genes(folder)), folder / "dask.zarr", folder / f"whole{n_cells}.zarr"
     if not whole.exists():
         _embed_apart(folder, source, whole)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
@@ -299,17 +300,17 @@ def dask(folder: Path) -> Iterator[Row]:
                 start = time.process_time()
                 lx.emb.embed_file(source, folder / "one.zarr", known, top_n=TOP_N, n_jobs=1, show_progress=False)
                 one.append(time.process_time() - start)
-            tasks = -(-FEWER // 32_768)
+            tasks = -(-n_cells // 32_768)
             extra = (min(spent) - min(one)) / tasks
             yield _row(
-                "dask", "CPU time beyond one process, a task", FEWER, extra * 1e3, "ms", f"{tasks} tasks, 2 workers"
+                "dask", "CPU time beyond one process, a task", n_cells, extra * 1e3, "ms", f"{tasks} tasks, 2 workers"
             )
-            yield _row("dask", "the same, of the work", FEWER, (min(spent) / min(one) - 1) * 100, "%", "")
+            yield _row("dask", "the same, of the work", n_cells, (min(spent) / min(one) - 1) * 100, "%", "")
             start = time.perf_counter()
             nothing = [client.submit(int, i, pure=False) for i in range(500)]
             client.gather(nothing)
             yield _row(
-                "dask", "an empty task, wall", FEWER, (time.perf_counter() - start) / 500 * 1e3, "ms", "500 tasks"
+                "dask", "an empty task, wall", n_cells, (time.perf_counter() - start) / 500 * 1e3, "ms", "500 tasks"
             )
             pid = next(iter(client.run(os.getpid).values()))
         done: list[int] = []
@@ -326,7 +327,12 @@ def dask(folder: Path) -> Iterator[Row]:
         killer.join()
     equal = _equal(text, whole)
     yield _row(
-        "dask", "one of two workers killed: equal bits", FEWER, float(equal), "1 = every byte", f"{done[0]} shards done"
+        "dask",
+        "one of two workers killed: equal bits",
+        n_cells,
+        float(equal),
+        "1 = every byte",
+        f"{done[0]} shards done",
     )
     assert equal
 
@@ -341,13 +347,13 @@ def _row(part: str, what: str, n_cells: int, value: float, unit: str, note: str)
     return {"part": part, "what": what, "cells": n_cells, "value": round(value, 4), "unit": unit, "note": note}
 
 
-def run(folder: Path, parts: tuple[str, ...] = PARTS) -> list[Row]:
+def run(folder: Path, parts: tuple[str, ...] = PARTS, n_cells: int = N_CELLS) -> list[Row]:
     """Measure; rows as they stand in the CSV."""
     warnings.simplefilter("ignore")
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for part in parts:
-        for row in globals()[part](folder):
+        for row in globals()[part](folder, n_cells):
             print(*row.values(), sep="\t", flush=True)
             rows.append(row)
     return rows
@@ -371,9 +377,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=N_CELLS, help="of the larger file; the smaller has a quarter")
     parser.add_argument("--keep", action="store_true", help="keep the files that were made")
     args = parser.parse_args()
-    global N_CELLS, FEWER
-    N_CELLS, FEWER = args.cells, args.cells // 4
-    save(run(args.folder, tuple(args.part or PARTS)))
+    save(run(args.folder, tuple(args.part or PARTS), args.cells))
     if not args.keep:
         shutil.rmtree(args.folder)
 
