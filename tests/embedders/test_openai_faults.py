@@ -126,8 +126,9 @@ def test_the_wait_a_server_asks_for_is_kept_by_all_threads(server, quick) -> Non
     server.faults = [status(429, {"retry-after": "0.4"}, BUSY)]
     lx.embedders.embed(TEXTS, ask(server, concurrency=2, batch_size=4))
     first, *others = server.times
-    # One more request may have been on its way when the answer came.
-    assert sum(moment < first + 0.4 for moment in others) <= 1
+    # Some may have been on their way before the answer was read here; without the wait all nine others would be.
+    assert sum(moment < first + 0.4 for moment in others) <= 3
+    assert not any(first + 0.2 < moment < first + 0.4 for moment in others)
     assert len(server.requests) == 11
 
 
