@@ -200,4 +200,5 @@ def test_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     table = pd.read_csv(out, sep="\t", index_col=0)
     assert table.loc["whitened", "spearman"] > 0.8
     assert "left out: (no time) (1 cells)" in said.err
+    assert f"{out}: table and figure written" in " ".join(said.err.split())
     assert "rho" in said.out

@@ -119,6 +119,7 @@ def evaluate(
         columns = [c for c in TIME_COLUMNS if c in result.table]
     click.echo(result.table[columns].to_string(float_format="%.3f"))
     click.echo(result.verdict)
+    say(f"{output}: table and figure written")
 
 
 @click.command()
