@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["read_list", "read_manifest"]
+from .._errors import check_choice
+
+__all__ = ["read_list", "read_manifest", "select"]
 
 
 @cache
@@ -29,3 +32,17 @@ def read_list(name: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
 def read_manifest(name: str) -> dict[str, Any]:
     """How the vectors were made."""
     return dict(json.loads((files("lexicell.data") / f"{name}_vectors.json").read_text(encoding="utf-8")))
+
+
+def select(
+    name: str, column: str, wanted: str | Sequence[str] | None, what: str
+) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Rows of a list whose `column` holds one of `wanted`, None for all; copies. `what` is the column in an error."""
+    table, vectors = read_list(name)
+    if wanted is None:
+        return table.copy(), vectors.copy()
+    kinds = [wanted] if isinstance(wanted, str) else list(wanted)
+    for kind in kinds:
+        check_choice(kind, list(dict.fromkeys(table[column])), what)
+    keep = table[column].isin(kinds).to_numpy()
+    return table[keep].reset_index(drop=True), vectors[keep]

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._errors import check_choice
-from ._shipped import read_list, read_manifest
+from ._shipped import read_manifest, select
 
 __all__ = ["load", "manifest", "text_hash"]
 
@@ -48,14 +47,7 @@ def load(group: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, NDArra
     >>> "lower motor neuron" in set(table["cell_type"])
     True
     """
-    table, vectors = read_list("cell_types")
-    if group is None:
-        return table.copy(), vectors.copy()
-    wanted = [group] if isinstance(group, str) else list(group)
-    for name in wanted:
-        check_choice(name, list(dict.fromkeys(table["group"])), "group of cell types")
-    keep = table["group"].isin(wanted).to_numpy()
-    return table[keep].reset_index(drop=True), vectors[keep]
+    return select("cell_types", "group", group, "group of cell types")
 
 
 def text_hash(table: pd.DataFrame) -> str:

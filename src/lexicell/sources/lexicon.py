@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._errors import check_choice
-from ._shipped import read_list, read_manifest
+from ._shipped import read_list, read_manifest, select
 
 __all__ = ["load", "manifest", "rows", "text_hash", "texts"]
 
@@ -49,15 +48,7 @@ def load(category: str | Sequence[str] | None = None) -> tuple[pd.DataFrame, NDA
     >>> len(table) == len(vectors)
     True
     """
-    table, vectors = read_list("concepts")
-    if category is None:
-        return table.copy(), vectors.copy()
-    wanted = [category] if isinstance(category, str) else list(category)
-    known = list(dict.fromkeys(table["category"]))
-    for name in wanted:
-        check_choice(name, known, "category of concepts")
-    keep = table["category"].isin(wanted).to_numpy()
-    return table[keep].reset_index(drop=True), vectors[keep]
+    return select("concepts", "category", category, "category of concepts")
 
 
 def rows(words: Sequence[str]) -> NDArray[np.int64]:

@@ -93,7 +93,14 @@ def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> NDArray
 
 
 def words(
-    z: ZScores, changes: NDArray[np.float64], names: list[str], phrases: Phrases, *, n_words: int = 10, n_genes: int = 5
+    z: ZScores,
+    changes: NDArray[np.float64],
+    names: list[str],
+    phrases: Phrases,
+    *,
+    n_words: int = 10,
+    n_genes: int = 5,
+    among: NDArray[np.int64] | slice = slice(None),
 ) -> pd.DataFrame:
     """Rank phrases for each contrast by how far their genes go up in it.
 
@@ -107,6 +114,8 @@ def words(
         What to choose from.
     n_words, n_genes
         Phrases a contrast, and genes named beside each.
+    among
+        Columns of the genes that take part; default: all.
 
     Returns
     -------
@@ -114,8 +123,9 @@ def words(
     expression: a scale, not a test), ``score`` (weighted mean change of the phrase's genes), ``genes`` (those that
     contribute most).
     """
-    sets = phrases.sets(z.vectors)
-    got = contrast_scores(changes, sets, z.mean)
+    ids, changes = z.ids[among], changes[:, among]
+    sets = phrases.sets(z.vectors[among])
+    got = contrast_scores(changes, sets, z.mean[among])
     blocks = []
     for k, name in enumerate(names):
         best = np.argsort(-got.z[k], kind="stable")[:n_words]
@@ -128,7 +138,7 @@ def words(
                     "concept": phrases.names[best],
                     "z": got.z[k, best],
                     "score": got.score[k, best],
-                    "genes": [leading(sets[q], changes[k], z.ids, n_genes) for q in best],
+                    "genes": [leading(sets[q], changes[k], ids, n_genes) for q in best],
                 }
             )
         )

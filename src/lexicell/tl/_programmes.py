@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _keys
 from .._errors import InputError, check_key
 from .._values import read_values, recorded, variable_genes
-from ..core.concepts import N_GENES, contrast_scores
+from ..core.concepts import N_GENES
 from ..core.embedding import GeneEmbedding
 from ..core.programmes import gene_programmes, nearest_genes, text_smoothing
 from . import _describe, _words
@@ -243,7 +243,9 @@ def programmes(
     result: dict[str, Any] = {"genes": _genes(names, weights, z.ids, n_genes)}
     named = np.full(len(names), "", dtype=object)
     if phrases is not None:
-        result["concepts"] = _concepts(names, weights, z, chosen, phrases, n_words)
+        # Against random genes of the same expression, among the genes that were factored.
+        words = _describe.words(z, weights, names, phrases, n_words=n_words, among=chosen)
+        result["concepts"] = words.drop(columns="score")
         first = result["concepts"].query("rank == 1").set_index("group")["concept"]
         named = np.asarray([first.get(n, "") for n in names], dtype=object)
     leading = [", ".join(result["genes"].query("group == @name")["gene"].head(5)) for name in names]
@@ -270,33 +272,6 @@ def _genes(names: list[str], weights: NDArray[np.float64], ids: NDArray[Any], n_
         blocks.append(
             pd.DataFrame(
                 {"group": name, "rank": np.arange(1, len(best) + 1), "gene": ids[best], "weight": row[best]}
-            )
-        )  # fmt: skip
-    return _describe.stack(blocks)
-
-
-def _concepts(
-    names: list[str],
-    weights: NDArray[np.float64],
-    z: _words.ZScores,
-    chosen: NDArray[np.int64],
-    phrases: _words.Phrases,
-    n_words: int,
-) -> pd.DataFrame:
-    """Concepts whose genes weigh more than random ones of the same expression, among the genes that were factored."""
-    sets = phrases.sets(z.vectors[chosen])
-    got = contrast_scores(weights[:, chosen], sets, z.mean[chosen])
-    blocks = []
-    for k, name in enumerate(names):
-        best = np.argsort(-got.z[k], kind="stable")[:n_words]
-        best = best[got.z[k, best] > 0]
-        blocks.append(
-            pd.DataFrame(
-                {
-                    "group": name, "rank": np.arange(1, len(best) + 1), "concept": phrases.names[best],
-                    "z": got.z[k, best],
-                    "genes": [_describe.leading(sets[q], weights[k, chosen], z.ids[chosen]) for q in best],
-                }
             )
         )  # fmt: skip
     return _describe.stack(blocks)
