@@ -78,3 +78,31 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder of real data sets; name one with LEXICELL_TEST_DATA")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def fork_cells() -> Callable[[int], Any]:
+    """Make cells of eight donors on a fork; those of odd donors, the later stage, lie further along."""
+    import anndata
+    import pandas as pd
+    import scipy.sparse as sp
+
+    def make(n: int) -> Any:
+        rng = np.random.default_rng(0)
+        donor = np.arange(n) % 8
+        t = np.clip(rng.beta(2, 2, n) * 0.6 + 0.4 * (donor % 2), 0, 1)
+        arm = rng.integers(2, size=n)
+        late = np.maximum(t - 0.4, 0) / 0.6
+        rate = np.tile(rng.gamma(4, 0.5, size=90), (n, 1))
+        rate[:, :20] *= (1 + 6 * (1 - t))[:, None]
+        rate[:, 20:40] *= (1 + 8 * late * (arm == 0))[:, None]
+        rate[:, 40:60] *= (1 + 8 * late * (arm == 1))[:, None]
+        adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
+        adata.var_names = [f"g{i}" for i in range(90)]
+        adata.obs_names = [f"c{i}" for i in range(n)]
+        adata.obs["donor"] = pd.Categorical([f"d{d}" for d in donor])
+        adata.obs["stage"] = pd.Categorical(np.array(["well", "ill"])[donor % 2])
+        adata.obs["first"] = pd.Categorical(np.where(t < np.quantile(t, 0.1), "yes", "no"))
+        return adata
+
+    return make

@@ -11,7 +11,6 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 
 import lexicell as lx
 from lexicell.cli import cli, main
@@ -20,24 +19,9 @@ Lexicell = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def start(tmp_path_factory: pytest.TempPathFactory, fork_cells: Callable[[int], anndata.AnnData]) -> Path:
     """Two hundred cells of eight donors on a fork, with expression PCA; cells of later stages lie further along."""
-    rng = np.random.default_rng(0)
-    n = 200
-    donor = np.arange(n) % 8
-    t = np.clip(rng.beta(2, 2, n) * 0.6 + 0.4 * (donor % 2), 0, 1)
-    arm = rng.integers(2, size=n)
-    late = np.maximum(t - 0.4, 0) / 0.6
-    rate = np.tile(rng.gamma(4, 0.5, size=90), (n, 1))
-    rate[:, :20] *= (1 + 6 * (1 - t))[:, None]
-    rate[:, 20:40] *= (1 + 8 * late * (arm == 0))[:, None]
-    rate[:, 40:60] *= (1 + 8 * late * (arm == 1))[:, None]
-    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
-    adata.var_names = [f"g{i}" for i in range(90)]
-    adata.obs_names = [f"c{i}" for i in range(n)]
-    adata.obs["donor"] = pd.Categorical([f"d{d}" for d in donor])
-    adata.obs["stage"] = pd.Categorical(np.array(["well", "ill"])[donor % 2])
-    adata.obs["first"] = pd.Categorical(np.where(t < np.quantile(t, 0.1), "yes", "no"))
+    adata = fork_cells(200)
     lx.emb.expression_pca(adata, n_top_genes=80)
     path = tmp_path_factory.mktemp("cli") / "cells.h5ad"
     adata.write_h5ad(path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -14,23 +14,10 @@ import lexicell as lx
 
 
 @pytest.fixture(scope="module")
-def cells() -> anndata.AnnData:
-    rng = np.random.default_rng(0)
-    n = 240
-    donor = np.arange(n) % 8
-    t = np.clip(rng.beta(2, 2, n) * 0.6 + 0.4 * (donor % 2), 0, 1)
-    arm = rng.integers(2, size=n)
-    late = np.maximum(t - 0.4, 0) / 0.6
-    rate = np.tile(rng.gamma(4, 0.5, size=90), (n, 1))
-    rate[:, :20] *= (1 + 6 * (1 - t))[:, None]
-    rate[:, 20:40] *= (1 + 8 * late * (arm == 0))[:, None]
-    rate[:, 40:60] *= (1 + 8 * late * (arm == 1))[:, None]
-    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
-    adata.var_names = [f"g{i}" for i in range(90)]
-    adata.obs_names = [f"c{i}" for i in range(n)]
-    adata.obs["donor"] = pd.Categorical([f"d{d}" for d in donor])
-    adata.obs["stage"] = pd.Categorical(np.array(["<well>", "ill"])[donor % 2], ["<well>", "ill"], ordered=True)
-    adata.obs["first"] = pd.Categorical(np.where(t < np.quantile(t, 0.1), "yes", "no"))
+def cells(fork_cells: Callable[[int], anndata.AnnData]) -> anndata.AnnData:
+    adata = fork_cells(240)
+    stage = adata.obs["stage"].cat.rename_categories({"well": "<well>"})
+    adata.obs["stage"] = stage.cat.reorder_categories(["<well>", "ill"], ordered=True)
     lx.emb.expression_pca(adata, n_top_genes=80)
     lx.tl.trajectory(adata, root="first=yes", use_rep="X_expression", groupby="stage", n_bootstraps=6)
     return adata
