@@ -170,7 +170,8 @@ def test_nobody_listens(serve, quick) -> None:
 
 def test_waits_grow_and_are_bounded(monkeypatch) -> None:
     waits = []
-    patience = _retry.Patience(max_retries=9, max_wait=150)
+    # Ten waits last 138 to 184 s, whatever is drawn: more than the bound; the first seven at most 64 s: less.
+    patience = _retry.Patience(max_retries=10, max_wait=120)
     monkeypatch.setattr(patience, "_wait", lambda cancelled, seconds: waits.append(seconds) or seconds)
 
     def fail():
@@ -179,7 +180,7 @@ def test_waits_grow_and_are_bounded(monkeypatch) -> None:
     with pytest.raises(ProviderError, match="next try would be in"):
         patience.call(fail, name="toy")
     assert all(0.75 * min(0.5 * 2**i, 60) <= wait <= min(0.5 * 2**i, 60) for i, wait in enumerate(waits))
-    assert sum(waits) <= 150
+    assert sum(waits) <= 120
     assert len(waits) >= 7
 
 
