@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._errors import InputError, MissingKeyError, check_key, choices
-from ._keys import UNS, X_TEXT
+from ._keys import X_TEXT
 from ._matrix import Dense, Rows
 from ._slots import find_slot
 from .core.expression import log_cp10k, residual_variance, top_columns
@@ -23,7 +23,7 @@ from .core.expression import log_cp10k, residual_variance, top_columns
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["Values", "check_rep", "read_values", "recorded", "variable_genes"]
+__all__ = ["Values", "check_rep", "read_values", "variable_genes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,6 @@ class Values:
         import pandas as pd
 
         return np.asarray(pd.Index(self.genes).get_indexer(pd.Index(genes)), dtype=np.int64)
-
-
-def recorded(adata: AnnData, key: str) -> dict[str, Any]:
-    """Read what lexicell noted about ``obsm[key]`` in ``uns["lexicell"]``; empty where it noted nothing."""
-    found = adata.uns.get(UNS, {}).get(key, {})
-    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def check_rep(adata: AnnData, key: str) -> NDArray[np.floating]:

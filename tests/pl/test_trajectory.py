@@ -126,7 +126,7 @@ def test_given_axes_are_used(ordered: anndata.AnnData) -> None:
 
 
 def test_mistakes(ordered: anndata.AnnData) -> None:
-    with pytest.raises(MissingKeyError, match=r"no trajectory under 'X_text_fused'; there is 'X_text'"):
+    with pytest.raises(MissingKeyError, match=r"no result 'trajectory' .*_fused'.*; there is one under 'X_text'"):
         lx.pl.trajectory(ordered)
     with pytest.raises(MissingKeyError, match=r"no map 'nope' in obsm"):
         lx.pl.trajectory(ordered, key="X_text", basis="nope")

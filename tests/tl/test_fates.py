@@ -143,7 +143,7 @@ def test_one_end_has_no_fate_to_decide() -> None:
     ("options", "error", "message"),
     [
         pytest.param({"method": "velocity"}, InputError, "'cellrank', 'palantir'", id="method"),
-        pytest.param({"key": "X_no"}, MissingKeyError, "no trajectory under 'X_no'", id="key"),
+        pytest.param({"key": "X_no"}, MissingKeyError, "no result 'trajectory'", id="key"),
         pytest.param({"component": "4"}, InputError, "unknown component '4'", id="component"),
         pytest.param({"n_terminal": 0}, InputError, "n_terminal must be at least 1", id="terminal"),
     ],

@@ -112,7 +112,9 @@ def test_trends_survive_the_file(fork: anndata.AnnData, lexicon: None, tmp_path:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        pytest.param({"key": "X_no"}, MissingKeyError, r"no trajectory under 'X_no'; there is 'X_text'", id="key"),
+        pytest.param(
+            {"key": "X_no"}, MissingKeyError, r"no result 'trajectory' .*'X_no'.*; there is one under", id="key"
+        ),
         pytest.param({"features": ["zz"]}, InputError, r"genes not in the data: 'zz'", id="gene"),
         pytest.param({"branch": "branch 9"}, InputError, r"unknown terminal branch.*'branch 1'", id="branch"),
         pytest.param({"component": "7"}, InputError, r"unknown component '7'", id="component"),

@@ -12,7 +12,8 @@ import pandas as pd
 
 from .. import _keys
 from .._errors import InputError, check_key
-from .._values import Values, read_values, recorded
+from .._results import recorded
+from .._values import Values, read_values
 from ._html import Html
 
 if TYPE_CHECKING:

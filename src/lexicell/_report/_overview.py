@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .. import _keys
-from .._values import recorded
+from .._results import recorded
 from ..core.agreement import adjusted_rand
 from ..pl import _draw
 from ._context import Context, is_categorical, section, text_of

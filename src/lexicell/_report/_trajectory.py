@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._values import recorded
+from .._results import recorded
 from ._context import Context, section
 from ._html import Column, Html, details, figure, join, number, percent, table, tag
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, check_choice, check_key
+from .._results import keep_results
 from .._slots import find_slot
 from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
@@ -229,6 +230,4 @@ def _write(
     adata.obsm[key] = pooled.embedding
     adata.obs[_keys.coverage(name)] = pooled.coverage
     adata.var[_keys.gene_source(name)] = text_sources(adata.var_names, genes, joined)
-    everything = dict(adata.uns.get(_keys.UNS, {}))
-    everything[key] = entry
-    adata.uns[_keys.UNS] = everything
+    keep_results(adata, key, entry, replace=True)

@@ -10,8 +10,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError
-from .._keys import UNS, X_EXPRESSION, X_FUSED, X_TEXT
-from .._values import Values, check_rep, read_values, recorded, variable_genes
+from .._keys import X_EXPRESSION, X_FUSED, X_TEXT
+from .._results import keep_results, recorded
+from .._values import Values, check_rep, read_values, variable_genes
 from ..core.expression import Components, column_stats, principal_components, zscore_block
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def _write(
     more: dict[str, Any],
 ) -> None:
     adata.obsm[key] = parts.scores
-    adata.uns.setdefault(UNS, {})[key] = {
+    entry = {
         "hvg": values.genes[chosen],
         "mean": mean,
         "sd": sd,
@@ -236,3 +237,4 @@ def _write(
         "variance_ratio": parts.variance_ratio,
         **more,
     }
+    keep_results(adata, key, entry, replace=True)

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, check_key, choices
+from .._results import keep_results
 from .._values import Values, read_values
 from ..core.embedding import GeneEmbedding
 from ..core.expression import residual_variance
@@ -51,14 +52,10 @@ class GenePrior:
 
     def write(self, adata: AnnData) -> None:
         """Write ``var["text_prior"]`` and ``uns["lexicell"]["gene_prior"]``; NaN for genes without text."""
-        from .._keys import UNS
-
         adata.var["text_prior"] = self.table["prior"].reindex(adata.var_names.astype(str)).to_numpy()
-        everything = dict(adata.uns.get(UNS, {}))
         plain = self.evidence.copy()
         plain.index = plain.index.astype(str)
-        everything["gene_prior"] = {"evidence": plain, "params": dict(self.params)}
-        adata.uns[UNS] = everything
+        keep_results(adata, "gene_prior", {"evidence": plain, "params": dict(self.params)}, replace=True)
 
 
 def gene_prior(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, choices
 from .._keys import UNS, X_TEXT
-from .._values import Values, read_values, recorded
+from .._results import keep_results, recorded
+from .._values import Values, read_values
 from ..core.embedding import GeneEmbedding
 from ..core.expression import zscore_block, zscore_sparse
 from ..core.space import GeneSpace
@@ -101,9 +102,8 @@ def project(
     matrix = _components(values, reference, entry, genes) if whole else _whitened(values, entry, genes)
     key = key_added or use_rep
     adata.obsm[key] = matrix.astype(np.float32)
-    everything = dict(adata.uns.get(UNS, {}))
-    everything[key] = {**entry, "params": {**entry.get("params", {}), **values.params, "projected": True}}
-    adata.uns[UNS] = everything
+    params = {**entry.get("params", {}), **values.params, "projected": True}
+    keep_results(adata, key, {**entry, "params": params}, replace=True)
     return adata if copy else None
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from .. import embedders
 from .._errors import InputError, check_key, choices
-from .._keys import UNS, X_TEXT
+from .._keys import X_TEXT
+from .._results import keep_results
 from .._slots import find_slot
 from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
@@ -207,10 +208,11 @@ def sentences(
     )
     target = adata.copy() if copy else adata
     target.obsm[key_added] = vectors
-    target.uns.setdefault(UNS, {})[key_added] = {
+    entry = {
         "params": {"preset": "genept-s", "top_n": int(top_n), "layer": layer or "", "use_raw": bool(use_raw)},
         "provenance": {"embedder": chosen.name, "revision": chosen.revision, "dim": int(vectors.shape[1])},
     }
+    keep_results(target, key_added, entry, replace=True)
     return target if copy else None
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, check_choice, choices
-from .._keys import UNS, X_FUSED, umap
+from .._keys import X_FUSED, umap
+from .._results import find_results
 from . import _draw
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def trajectory(
     >>> lx.tl.trajectory(adata, root="cell_type=CD34+", use_rep="X_expression", groupby="cell_type", n_bootstraps=0)
     >>> axes = lx.pl.trajectory(adata, key="X_expression")
     """
-    result = _result(adata, key, "trajectory")
+    result = find_results(adata, key, "trajectory", "lexicell.tl.trajectory")["trajectory"]
     params = result["params"]
     scanpys = bool(params["scanpy_keys"])
     time = adata.obs["dpt_pseudotime" if scanpys else f"{params['prefix']}_pseudotime"].to_numpy(dtype=float)
@@ -150,7 +151,7 @@ def trends(
     >>> lx.tl.trends(adata, key="X_expression", words=False)
     >>> axes = lx.pl.trends(adata, key="X_expression")
     """
-    found = _result(adata, key, "trends")
+    found = find_results(adata, key, "trends", "lexicell.tl.trends")["trends"]
     curves, table = found["curves"], found["table"]
     if features is not None:
         return _draw_lines(curves, list(features), ax)
@@ -177,14 +178,6 @@ def trends(
     bar.ax.set_yticklabels(["lowest", "highest"], fontsize="small")
     bar.outline.set_visible(False)
     return ax
-
-
-def _result(adata: AnnData, key: str, tool: str) -> dict[str, Any]:
-    stored = adata.uns.get(UNS, {})
-    there = [str(k) for k, v in stored.items() if isinstance(v, dict) and tool in v]
-    if key not in there:
-        raise MissingKeyError(f"no {tool} under '{key}'; there is {choices(there)}. Run lexicell.tl.{tool} first")
-    return dict(stored[key][tool])
 
 
 def _map(adata: AnnData, basis: str | None, prefix: str, use_rep: str) -> tuple[str, NDArray[np.floating]]:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from .._errors import MissingKeyError, check_choice
-from .._keys import SUGGESTED, TRANSFER, UNS, umap
+from .._keys import SUGGESTED, TRANSFER, umap
+from .._results import find_results
 from . import _draw
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["annotate", "transfer"]
 
 _KINDS = ("auto", "confusion", "map")
-
-
-def _result(adata: AnnData, key: str, part: str, call: str) -> Any:
-    found = adata.uns.get(UNS, {}).get(key, {})
-    if part not in found:
-        raise MissingKeyError(f"no '{part}' in uns['{UNS}']['{key}']; run {call} first")
-    return found
 
 
 def transfer(adata: AnnData, *, kind: str = "auto", key: str = TRANSFER, ax: Axes | None = None) -> Axes:
@@ -62,13 +56,13 @@ def transfer(adata: AnnData, *, kind: str = "auto", key: str = TRANSFER, ax: Axe
     >>> axes = lx.pl.transfer(other)
     """
     check_choice(kind, _KINDS, "kind of plot")
-    found = _result(adata, key, "table", "lexicell.tl.transfer")
+    found = find_results(adata, key, "table", "lexicell.tl.transfer")
     if kind == "auto":
         kind = "confusion" if "confusion" in found else "map"
     if kind == "confusion":
-        counts = _result(adata, key, "confusion", "lexicell.tl.transfer with truth=")["confusion"]
+        counts = find_results(adata, key, "confusion", "lexicell.tl.transfer with truth=")["confusion"]
         return _confusion(counts, _draw.new_axes(ax))
-    source = _result(adata, key, "source", "lexicell.tl.transfer with one source")["source"]
+    source = find_results(adata, key, "source", "lexicell.tl.transfer with one source")["source"]
     if "umap" not in source or umap(key) not in adata.obsm:
         raise MissingKeyError("there is no common map; run lexicell.tl.transfer with map_cells=True first")
     return _map(adata, source, key, _draw.new_axes(ax))
@@ -149,7 +143,7 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     >>> lx.tl.annotate(adata, group="immune", groupby="cell_type")
     >>> axes = lx.pl.annotate(adata)
     """
-    found = _result(adata, key, "scores", "lexicell.tl.annotate with groupby=")
+    found = find_results(adata, key, "scores", "lexicell.tl.annotate with groupby=")
     scores, table = found["scores"], found["table"].set_index("group")
     top = scores.max(axis=0).sort_values(ascending=False).index[:n_types]
     wanted = {str(b).replace("/", "∕") for b in table["best"]}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from .._errors import InputError, MissingKeyError, check_key
-from .._keys import UNS, X_TEXT
+from .._errors import InputError, check_key
+from .._keys import X_TEXT
+from .._results import find_results
 from . import _draw
 
 if TYPE_CHECKING:
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["concepts", "explain", "perturb", "programmes"]
 
 _UP, _DOWN, _TEXT, _EXPRESSION = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
-
-
-def _found(adata: AnnData, use_rep: str, key: str, tool: str) -> dict[str, Any]:
-    found = adata.uns.get(UNS, {}).get(use_rep, {})
-    if key not in found:
-        raise MissingKeyError(
-            f"no result '{key}' for '{use_rep}' in uns['{UNS}']; run lexicell.tl.{tool}(adata, use_rep='{use_rep}')"
-        )
-    result: dict[str, Any] = found[key]
-    return result
 
 
 def concepts(
@@ -70,7 +61,7 @@ def concepts(
     >>> lx.tl.concepts(adata, groupby="cell_type")
     >>> axes = lx.pl.concepts(adata)
     """
-    result = _found(adata, use_rep, key, "concepts")
+    result = find_results(adata, use_rep, key, f"lexicell.tl.concepts(adata, use_rep='{use_rep}')")[key]
     if "table" not in result:
         raise InputError("concepts were scored for cells only; call lexicell.tl.concepts with groupby=")
     table = result["table"]
@@ -139,7 +130,7 @@ def explain(
     >>> lx.tl.explain(adata, groupby="cell_type", group="CD19+ B")
     >>> axes = lx.pl.explain(adata, "CD19+ B")
     """
-    result = _found(adata, use_rep, key, "explain")
+    result = find_results(adata, use_rep, key, f"lexicell.tl.explain(adata, use_rep='{use_rep}')")[key]
     names = result["totals"]["group"].astype(str).tolist()
     group = names[0] if group is None else check_key(group, names, "explained group")
     table = result["table"][result["table"]["group"].astype(str) == group]
@@ -217,7 +208,7 @@ def programmes(
     """
     from .. import _keys
 
-    table = _found(adata, use_rep, key, "programmes")["table"]
+    table = find_results(adata, use_rep, key, f"lexicell.tl.programmes(adata, use_rep='{use_rep}')")[key]["table"]
     check_key(groupby, [str(c) for c in adata.obs.columns], "column in obs")
     names, codes = _draw.as_categories(adata.obs[groupby])
     usage = adata.obsm[f"{_keys.prefix(use_rep)}_{key}"]
@@ -268,7 +259,7 @@ def perturb(
     >>> lx.tl.perturb(adata, ["CD79A"], groupby="cell_type")
     >>> axes = lx.pl.perturb(adata)
     """
-    result = _found(adata, use_rep, key, key)
+    result = find_results(adata, use_rep, key, f"lexicell.tl.{key}(adata, use_rep='{use_rep}')")[key]
     table: pd.DataFrame = result["table"]
     if "closes" in table:
         first = table.iloc[0]

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from .._errors import InputError, check_key, choices
-from .._keys import SUGGESTED, UNS, X_TEXT
-from .._values import Values, read_values, recorded
+from .._keys import SUGGESTED, X_TEXT
+from .._results import keep_results, recorded
+from .._values import Values, read_values
 from ..core.annotation import few_shot, gene_symbols, mask, standardised, suggestion_weights, type_scores
 from ..core.embedding import GeneEmbedding
 from ..core.transfer import smooth
@@ -160,9 +161,7 @@ def annotate(
         "use_rep": use_rep, "min_score": float(min_score), "min_margin": float(min_margin), "smoothing": smoothing,
         "expression": values.params["slot"], "key_added": key_added, "lexicell": __version__,
     }  # fmt: skip
-    everything = dict(adata.uns.get(UNS, {}))
-    everything[key_added] = result
-    adata.uns[UNS] = everything
+    keep_results(adata, key_added, result, replace=True)
     return adata if copy else None
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 
 from .. import __version__
 from .._errors import InputError, check_key, choices
-from .._keys import UNS, X_TEXT, prefix
-from .._values import check_rep, recorded
+from .._keys import X_TEXT, prefix
+from .._results import keep_results, recorded
+from .._values import check_rep
 from ..core.classify import (
     LinearClassifier,
     fit_contrastive,
@@ -130,17 +131,13 @@ def classify_vulnerability(
     out = np.full(adata.n_obs, np.nan)
     out[used] = main
     adata.obs[f"{prefix(use_rep)}_p_vulnerable"] = out
-    everything = dict(adata.uns.get(UNS, {}))
-    everything[use_rep] = {
-        **everything.get(use_rep, {}),
-        key_added: {
-            "table": table,
-            "calibration": curve,
-            "model": fit_logistic(part, y, who, penalty=penalty, about=about).to_dict(),
-            "params": {**about, "donor": donor, "contrastive": bool(contrastive)},
-        },
+    result = {
+        "table": table,
+        "calibration": curve,
+        "model": fit_logistic(part, y, who, penalty=penalty, about=about).to_dict(),
+        "params": {**about, "donor": donor, "contrastive": bool(contrastive)},
     }
-    adata.uns[UNS] = everything
+    keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 

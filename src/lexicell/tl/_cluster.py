@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, LexicellError, check_choice
-from .._values import Values, check_rep, read_values, recorded
+from .._results import keep_results, recorded
+from .._values import Values, check_rep, read_values
 from ..core.agreement import adjusted_rand, stability
 from ..core.embedding import GeneEmbedding
 from . import _describe, _words
@@ -184,7 +185,7 @@ def cluster(
         _write_graph(adata, graph, prefix, use_rep, n_neighbors, metric, seed)
         if umap:
             adata.obsm[_keys.umap(prefix)] = umap_of(graph, seed)
-    adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})["cluster"] = result
+    keep_results(adata, use_rep, {"cluster": result})
     return adata if copy else None
 
 

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _keys
 from .._errors import InputError, check_key
-from .._values import read_values, recorded
+from .._results import keep_results, recorded
+from .._values import read_values
 from ..core.concepts import N_GENES, cell_zscores, contrast_scores
 from ..core.donors import donor_means
 from ..core.embedding import GeneEmbedding
@@ -154,7 +155,7 @@ def concepts(
     adata.obsm[key_added] = pd.DataFrame(
         scores, index=adata.obs_names, columns=[str(n).replace("/", "∕") for n in phrases.names]
     )
-    adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})["concepts"] = result
+    keep_results(adata, use_rep, {"concepts": result})
     return adata if copy else None
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _keys
 from .._errors import InputError, MissingKeyError, check_choice, check_key
-from .._values import recorded
+from .._results import keep_results, recorded
 from ..core.classify import LinearClassifier
 from ..core.concepts import N_GENES
 from ..core.embedding import GeneEmbedding
@@ -163,7 +163,7 @@ def explain(
             block[column] = [about[column].get(str(g), "") for g in block["gene"]]
         blocks.append(block)
         totals.append(_totals(found, name, reference, inside, outside))
-    adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})[key_added] = {
+    result = {
         "table": _describe.stack(blocks),
         "totals": _describe.stack([pd.DataFrame(totals)]),
         "params": {
@@ -174,6 +174,7 @@ def explain(
             "subset": {str(k): str(v) for k, v in (subset or {}).items()}, **options,
         },
     }  # fmt: skip
+    keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 

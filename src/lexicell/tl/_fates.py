@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, MissingDependencyError, check_choice
+from .._results import keep_results
 from .._values import check_rep
 from ._ordered import Ordered, find_ordered
 
@@ -139,7 +140,7 @@ def fates(
     adata.obsm[f"{ordered.prefix}_fates"] = table
     adata.obs[f"{ordered.prefix}_fate_entropy"] = _entropy(table.to_numpy())
     branch = ordered.branch[rows].astype(str)
-    adata.uns[_keys.UNS][key]["fates"] = {
+    result = {
         "table": pd.DataFrame(
             {
                 "cell": tips,
@@ -154,6 +155,7 @@ def fates(
             "n_waypoints": n_waypoints, "rng": rng,
         },
     }  # fmt: skip
+    keep_results(adata, key, {"fates": result})
     return adata if copy else None
 
 

@@ -15,8 +15,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, choices
+from .._results import recorded
 from .._slots import find_slot
-from .._values import Values, read_values, recorded
+from .._values import Values, read_values
 from ..core._tiebreak import tie_ranks
 from ..core.embedding import GeneEmbedding
 from ..core.expression import zscore_sparse

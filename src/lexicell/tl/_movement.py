@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, check_choice, check_key
-from .._values import check_rep, read_values, recorded
+from .._results import keep_results, recorded
+from .._values import check_rep, read_values
 from ..core.attribution import attribute
 from ..core.embedding import GeneEmbedding
 from ..core.expression import zscore_block
@@ -100,13 +101,14 @@ def movement(
             "the counts or the cells have changed since it was computed; compute it and the trajectory again"
         )
     table = pd.DataFrame({"gene": names.astype(str), "part": found.parts, "change": change})
-    adata.uns[_keys.UNS][key]["movement"] = {
+    result = {
         "table": table.sort_values("part", ascending=False, kind="stable").reset_index(drop=True),
         "params": {
             "start": str(start), "end": str(end), "component": component, "rest": rest,
             "n_start": len(stretches[0]), "n_end": len(stretches[1]), "length": float(np.linalg.norm(whole)),
         },
     }  # fmt: skip
+    keep_results(adata, key, {"movement": result})
     return adata if copy else None
 
 

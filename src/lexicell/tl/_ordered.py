@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .. import _keys
-from .._errors import InputError, MissingKeyError, check_choice, check_key, choices
+from .._errors import InputError, check_choice, check_key
+from .._results import find_results
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,13 +61,7 @@ class Ordered:
 
 def find_ordered(adata: AnnData, key: str) -> Ordered:
     """Open the trajectory that was written under `key`, or say which there are."""
-    stored = adata.uns.get(_keys.UNS, {})
-    with_one = [str(k) for k, v in stored.items() if isinstance(v, dict) and "trajectory" in v]
-    if key not in with_one:
-        raise MissingKeyError(
-            f"no trajectory under '{key}'; there is {choices(with_one)}. Run lexicell.tl.trajectory(adata, root=...)"
-        )
-    result = stored[key]["trajectory"]
+    result = find_results(adata, key, "trajectory", "lexicell.tl.trajectory(adata, root=...)")["trajectory"]
     params = result["params"]
     prefix = str(params["prefix"])
     column = "dpt_pseudotime" if params["scanpy_keys"] else f"{prefix}_pseudotime"

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _keys
 from .._errors import InputError, check_choice, check_key
+from .._results import keep_results
 from .._values import check_rep
 from ..core.concepts import N_GENES, cell_scores, cell_zscores
 from ..core.embedding import GeneEmbedding
@@ -134,7 +135,7 @@ def perturb(
         "groupby": groupby or "", "unit_length": before.is_scaled,
     }  # fmt: skip
     adata.obsm[f"{use_rep}_{key_added}"] = embedding.astype(np.float32)
-    adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})[key_added] = result
+    keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _keys
 from .._errors import InputError, check_key
-from .._values import read_values, recorded, variable_genes
+from .._results import keep_results, recorded
+from .._values import read_values, variable_genes
 from ..core.concepts import N_GENES
 from ..core.embedding import GeneEmbedding
 from ..core.programmes import gene_programmes, nearest_genes, text_smoothing
@@ -260,7 +261,7 @@ def programmes(
     adata.obsm[f"{_keys.prefix(use_rep)}_{key_added}"] = pd.DataFrame(
         found.usage.astype(np.float32), index=adata.obs_names, columns=names
     )
-    adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})[key_added] = result
+    keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, check_key, choices
+from .._results import keep_results
 from .._values import check_rep
 from ..core._permutation import arrangements
 from ..core.ordering import time_values
@@ -145,7 +146,7 @@ def progression(
         },
         index=pd.Index(groups.names, name="cell_type"),
     )
-    adata.uns[_keys.UNS][key]["progression"] = {
+    result = {
         "table": table.sort_values(["p", "rho"], ascending=[True, False], kind="stable"),
         "donors": pd.DataFrame(
             {
@@ -162,6 +163,7 @@ def progression(
             "root_rechosen": again is not None,
         },
     }  # fmt: skip
+    keep_results(adata, key, {"progression": result})
     return adata if copy else None
 
 

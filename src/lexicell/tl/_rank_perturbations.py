@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, check_key
+from .._results import keep_results
 from .._values import check_rep
 from ..core.donors import donor_means
 from ..core.embedding import GeneEmbedding
@@ -18,7 +19,7 @@ from ..core.perturbation import removal_effects
 from ..core.vulnerability import adjust_bh, exceed, max_t, standardise
 from . import _describe
 from ._linear import LinearForm, linear_form
-from ._vulnerability_design import Comparison, read_study
+from ._vulnerability._design import Comparison, read_study
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -168,7 +169,7 @@ def rank_perturbations(
             f"no cell type has two donors an arm with at least {min_cells} cells; lower min_cells, or see "
             "lexicell.tl.vulnerability, which says what each type lacks"
         )
-    adata.uns.setdefault(_keys.UNS, {}).setdefault(use_rep, {})[key_added] = {
+    result = {
         "table": _describe.stack(tables),
         "totals": _describe.stack([pd.DataFrame(totals)]),
         "params": {
@@ -177,6 +178,7 @@ def rank_perturbations(
             "before_scaling": form.is_scaled,
         },
     }  # fmt: skip
+    keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 

@@ -13,7 +13,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, check_choice, check_key, choices
-from .._values import read_values, recorded
+from .._results import recorded
+from .._values import read_values
 from ..core.embedding import GeneEmbedding
 from ..core.expression import column_stats, zscore_block
 

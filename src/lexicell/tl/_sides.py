@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, check_key
-from .._values import Values, read_values, recorded, variable_genes
+from .._results import recorded
+from .._values import Values, read_values, variable_genes
 from ..core.embedding import GeneEmbedding
 from ..core.expression import column_stats, principal_components, zscore_block, zscore_pca
 from ..core.transfer import Panel

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from .. import _keys
 from .._errors import InputError, MissingKeyError, check_key
+from .._results import keep_results
 from .._slots import find_slot
 from ..core.thinning import split
 
@@ -87,9 +88,8 @@ def split_counts(
     first, second = split(counts, share, rng)
     names = f"{key_added}_a", f"{key_added}_b"
     adata.layers[names[0]], adata.layers[names[1]] = first, second
-    everything = dict(adata.uns.get(_keys.UNS, {}))
-    everything[key_added] = {"first": names[0], "second": names[1], "share": float(share), "of": layer or "X"}
-    adata.uns[_keys.UNS] = everything
+    about = {"first": names[0], "second": names[1], "share": float(share), "of": layer or "X"}
+    keep_results(adata, key_added, about, replace=True)
     return adata if copy else None
 
 

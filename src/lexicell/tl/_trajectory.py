@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, check_choice, check_key
+from .._results import keep_results
 from .._values import check_rep
 from ..core import trajectory as core
 from ..core.embedding import GeneEmbedding
@@ -197,7 +198,7 @@ def trajectory(
     }  # fmt: skip
     result["params"]["root"] = np.asarray(result["params"]["root"], dtype=object)
     _write(run, groups, paga, scanpy_keys=key_added is None, n_neighbors=n_neighbors)
-    adata.uns.setdefault(_keys.UNS, {}).setdefault(key, {})["trajectory"] = result
+    keep_results(adata, key, {"trajectory": result})
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
     return adata if copy else None

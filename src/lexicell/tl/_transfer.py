@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from .._errors import InputError, check_choice, check_key, choices
 from .._keys import TRANSFER, UNS, X_TEXT, umap
+from .._results import keep_results
 from ..core.classify import fit_contrastive, fit_logistic, vote
 from ..core.embedding import GeneEmbedding
 from ..core.transfer import Alignment, GeneMoments, TransferModel, align, text_frame
@@ -229,9 +230,7 @@ def transfer(
         "whiten": float(whiten), "rounds": rounds, "batch": batch or "", "min_confidence": float(min_confidence),
         "n_controls": n_controls, "key_added": key_added, "lexicell": __version__,
     }  # fmt: skip
-    everything = dict(target.uns.get(UNS, {}))
-    everything[key_added] = result
-    target.uns[UNS] = everything
+    keep_results(target, key_added, result, replace=True)
     return target if copy else None
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, LexicellError, choices
-from .._values import read_values, recorded
+from .._results import keep_results, recorded
+from .._values import read_values
 from ..core import trends as core
 from ..core.embedding import GeneEmbedding
 from ..core.vulnerability import adjust_bh
@@ -179,7 +180,7 @@ def trends(
             "test_layer": test_layer or "",
         },
     }  # fmt: skip
-    adata.uns[_keys.UNS][key]["trends"] = result
+    keep_results(adata, key, {"trends": result})
     return adata if copy else None
 
 

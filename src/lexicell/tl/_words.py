@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError, MissingKeyError
 from .._keys import X_TEXT
-from .._values import Values, recorded
+from .._results import recorded
+from .._values import Values
 from ..core.concepts import N_GENES, concept_sets
 from ..core.embedding import GeneEmbedding
 from ..core.expression import column_stats, zscore_sparse
