@@ -114,15 +114,15 @@ def test_wrong_input_is_refused(genes: lx.GeneEmbedding, prior: lx.emb.GenePrior
     with pytest.raises(MissingKeyError, match="reference 'one'"):
         lx.emb.gene_prior(genes, {"one": (cells(1), "type")})
     for options, error, words in [
-        ({"n": 0}, InputError, "between 1 and 500"),
-        ({"n": 501}, InputError, "between 1 and 500"),
+        ({"n_genes": 0}, InputError, "between 1 and 500"),
+        ({"n_genes": 501}, InputError, "between 1 and 500"),
         ({"include": ["NOPE"]}, MissingKeyError, "no candidate 'NOPE'"),
         ({"include": [NAMES[0]], "exclude": [NAMES[0]]}, InputError, "both"),
         ({"weight": -1.0}, InputError, "negative"),
         ({"pilot": cells(1, [f"x{i}" for i in range(N_GENES)])}, InputError, "no gene of the pilot"),
     ]:
         with pytest.raises(error, match=words):
-            lx.emb.gene_panel(genes, **{"n": 5, "prior": prior, **options})
+            lx.emb.gene_panel(genes, **{"n_genes": 5, "prior": prior, **options})
 
 
 def test_the_command_writes_the_panel(tmp_path) -> None:  # type: ignore[no-untyped-def]

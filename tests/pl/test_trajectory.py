@@ -97,7 +97,7 @@ def test_scanpys_keys_are_read_where_they_were_written(ordered: anndata.AnnData)
 
 
 def test_heat_map_rows_are_scaled_and_ordered_by_peak(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trends(ordered, key="X_text", n=3)
+    ax = lx.pl.trends(ordered, key="X_text", n_features=3)
     shown = [t.get_text() for t in ax.get_yticklabels()]
     curves = ordered.uns["lexicell"]["X_text"]["trends"]["curves"]
     best = ordered.uns["lexicell"]["X_text"]["trends"]["table"]["feature"].tolist()[:3]
@@ -136,3 +136,44 @@ def test_mistakes(ordered: anndata.AnnData) -> None:
         lx.pl.trends(ordered, key="X_text", kind="concept")
     with pytest.raises(InputError, match=r"between 1 and 12"):
         lx.pl.trends(ordered, key="X_text", features=[])
+
+
+@pytest.fixture
+def fated(ordered: anndata.AnnData) -> anndata.AnnData:
+    """As `tl.fates` writes it: the ends of the trajectory, cells at the root open, the last settled."""
+    adata = ordered.copy()
+    result = adata.uns["lexicell"]["X_text"]["trajectory"]
+    ends = [str(e) for e in result["table"].index][:2]
+    up = np.clip(0.5 + adata.obsm["X_text"][:, 1], 0, 1).astype(float)
+    table = pd.DataFrame({ends[0]: up, ends[1]: 1 - up}, index=adata.obs_names)
+    table.iloc[0] = np.nan
+    adata.obsm["text_fates"] = table
+    shares = table.to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        adata.obs["text_fate_entropy"] = -np.where(shares > 0, shares * np.log2(shares), 0).sum(axis=1)
+    adata.uns["lexicell"]["X_text"]["fates"] = {"table": pd.DataFrame({"n_terminal": [1, 1]}, index=ends)}
+    return adata
+
+
+def test_fates_are_mixed_colours(fated: anndata.AnnData) -> None:
+    ax = lx.pl.fates(fated, key="X_text")
+    cells = next(c for c in ax.collections if c.get_label() == "cells")
+    assert np.allclose(cells.get_offsets(), fated.obsm["X_text"][1:])
+    assert np.allclose(collection(ax, "no fate"), fated.obsm["X_text"][:1])
+    shares, colours = fated.obsm["text_fates"].to_numpy()[1:], cells.get_facecolors()[:, :3]
+    pure = np.array([plt.matplotlib.colors.to_rgb(c) for c in ("#0072B2", "#E69F00")])
+    for end in (0, 1):
+        sure = shares[:, end] == 1
+        assert sure.any()
+        assert np.allclose(colours[sure], pure[end])
+    open_ = np.abs(shares[:, 0] - 0.5) < 0.02
+    assert colours[open_].min() > 0.85
+    assert {"open", "root"} <= {t.get_text() for t in ax.get_legend().get_texts()}
+
+
+def test_fates_that_are_missing_or_of_other_ends(ordered: anndata.AnnData, fated: anndata.AnnData) -> None:
+    with pytest.raises(MissingKeyError, match=r"run lexicell\.tl\.fates first"):
+        lx.pl.fates(ordered, key="X_text")
+    fated.obsm["text_fates"] = fated.obsm["text_fates"].rename(columns=str.upper)
+    with pytest.raises(InputError, match="other ends"):
+        lx.pl.fates(fated, key="X_text")

@@ -91,7 +91,7 @@ def test_movements_and_rankings(embedded):
         only="CD14+ Monocyte",
         min_cells=3,
     )
-    ax = lx.pl.perturb(adata, key="rank_perturbations", n=5)
+    ax = lx.pl.perturb(adata, key="rank_perturbations", n_bars=5)
     table = adata.uns["lexicell"]["X_text"]["rank_perturbations"]["table"]
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(table["closes"].head(5).tolist())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anndata
 import numpy as np
@@ -151,3 +151,19 @@ def test_one_end_has_no_fate_to_decide() -> None:
 def test_mistakes(start: anndata.AnnData, options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         lx.tl.fates(start, **{"key": "X_text", **options})
+
+
+def test_equations_that_cannot_be_solved_are_told() -> None:
+    """A walk that never comes to an end: the cells beside it have no way forward."""
+    from lexicell.tl import _fates
+
+    class Walk:
+        asked: ClassVar[list[str]] = []
+
+        def compute_fate_probabilities(self, solver: str, **options: Any) -> None:
+            self.asked.append(solver)
+            raise ValueError(f"`3` value(s) of {solver} are negative. Try this or that")
+
+    with pytest.raises(InputError, match=r"`3` value\(s\) of direct are negative\. .* larger n_neighbors .*'palantir'"):
+        _fates._absorb(Walk())
+    assert Walk.asked == ["gmres", "direct"]

@@ -35,7 +35,7 @@ def _trajectory(ctx: Context) -> Html | None:
     ctx.notices += [str(note) for note in np.atleast_1d(result["notes"])]
     parts = [_opening(key, result), _map(ctx, key), _ends(result), _parts_of_graph(result)]
     if "fates" in found:
-        parts.append(_fates(found["fates"]))
+        parts += [_fates(found["fates"]), _fate_map(ctx, key)]
     if "trends" in found:
         parts += _trends(ctx, key, found["trends"])
     if "movement" in found:
@@ -119,6 +119,16 @@ def _fates(found: dict[str, Any]) -> Html:
     return table(f"Fate probabilities ({params['method']} {params['version']})", columns, rows)
 
 
+def _fate_map(ctx: Context, key: str) -> Html:
+    from .. import pl
+
+    return figure(
+        pl.fates(ctx.adata, key=key),
+        "Cells coloured by the ends that they lead to, mixed by probability.",
+        "The nearer to white, the less is settled.",
+    )
+
+
 def _trends(ctx: Context, key: str, found: dict[str, Any]) -> list[Html]:
     from .. import pl
 
@@ -130,7 +140,7 @@ def _trends(ctx: Context, key: str, found: dict[str, Any]) -> list[Html]:
         rows = whole[whole["kind"].astype(str) == kind]
         if not len(rows):
             continue
-        drawn = pl.trends(ctx.adata, key=key, kind=kind, n=25)
+        drawn = pl.trends(ctx.adata, key=key, kind=kind, n_features=25)
         parts.append(
             figure(
                 drawn,

@@ -15,7 +15,7 @@ from ._options import CELLS, GENE_OPTIONS, GENES_FILE, genes_of, output_option, 
 @output_option("panel.tsv")
 @GENES_FILE
 @GENE_OPTIONS
-@click.option("-n", "n", default=300, show_default=True, help="Genes to choose.")
+@click.option("-n", "--n-genes", default=300, show_default=True, help="Genes to choose.")
 @click.option("--pilot/--no-pilot", default=True, show_default=True, help="Use the counts, or only the gene names.")
 @click.option("--weight", default=0.0, show_default=True, help="Weight of the texts beside the pilot.")
 @click.option("--include", multiple=True, help="A gene that must be on the panel; repeatable.")

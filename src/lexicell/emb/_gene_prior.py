@@ -213,7 +213,7 @@ def load_prior() -> tuple[dict[str, PriorModel], pd.DataFrame, dict[str, Any]]:
 
 def gene_panel(
     genes: GeneEmbedding,
-    n: int = 300,
+    n_genes: int = 300,
     *,
     pilot: AnnData | None = None,
     prior: GenePrior | None = None,
@@ -234,7 +234,7 @@ def gene_panel(
     ----------
     genes
         Candidates, from :func:`lexicell.emb.genes`.
-    n
+    n_genes
         Genes to choose.
     pilot
         Some cells of the tissue, with counts; no labels are needed. Genes it does not express come last.
@@ -258,7 +258,7 @@ def gene_panel(
     Raises
     ------
     InputError
-        If `n` is below 1 or above the number of candidates, or no gene of the pilot is a candidate.
+        If `n_genes` is below 1 or above the number of candidates, or no gene of the pilot is a candidate.
     MissingKeyError
         If a gene of `include` is no candidate.
 
@@ -286,14 +286,14 @@ def gene_panel(
         table["score"], table["reason"] = _blend(table, weight), "pilot and text" if weight else "pilot"
     table.loc[wanted, "reason"] = "asked for"
     table = table[~table.index.isin(list(unwanted))]
-    if not 1 <= n <= len(table) or len(wanted) > n:
+    if not 1 <= n_genes <= len(table) or len(wanted) > n_genes:
         raise InputError(
-            f"n must lie between {max(1, len(wanted))} and {len(table)}, the number of candidates; got {n}"
+            f"n_genes must lie between {max(1, len(wanted))} and {len(table)}, the number of candidates; got {n_genes}"
         )
     first = table.index.isin(wanted)
-    order = np.lexsort((np.arange(len(table)), -table["score"].to_numpy(), ~first))[:n]
+    order = np.lexsort((np.arange(len(table)), -table["score"].to_numpy(), ~first))[:n_genes]
     panel = table.iloc[order].copy()
-    panel.insert(0, "rank", np.arange(1, n + 1))
+    panel.insert(0, "rank", np.arange(1, n_genes + 1))
     columns = ["rank", "score", "informativeness", "prior", *(["variance"] if pilot is not None else []), "family"]
     return panel[[*columns, "reason"]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._coverage import coverage
 from ._embedding import embedding
 from ._evaluation import evaluation
+from ._fates import fates
 from ._trajectory import trajectory, trends
 from ._transfer import annotate, transfer
 from ._vulnerability import vulnerability, vulnerability_calibration, vulnerability_concepts, vulnerability_genes
@@ -17,6 +18,7 @@ __all__ = [
     "embedding",
     "evaluation",
     "explain",
+    "fates",
     "perturb",
     "programmes",
     "trajectory",

@@ -107,7 +107,7 @@ def trends(
     key: str = X_FUSED,
     features: Sequence[str] | None = None,
     kind: str = "gene",
-    n: int = 30,
+    n_features: int = 30,
     cmap: str = "viridis",
     ax: Axes | None = None,
 ) -> Axes:
@@ -123,7 +123,7 @@ def trends(
         Up to 12 genes or concepts, drawn as curves in their own units. None: a heat map.
     kind
         ``"gene"`` or ``"concept"``, for the heat map.
-    n
+    n_features
         Rows of the heat map: the features with the most explained variance, ordered by where they peak. Each row is
         scaled to 0 .. 1, so that colours compare along a row and not between rows.
     cmap
@@ -157,7 +157,7 @@ def trends(
         return _draw_lines(curves, list(features), ax)
     check_choice(kind, ("gene", "concept"), "kind")
     names = [str(f).replace("/", "-") for f in table.loc[table["kind"].astype(str) == kind, "feature"]]
-    shown = [f for f in names if f in curves.columns][:n]
+    shown = [f for f in names if f in curves.columns][:n_features]
     if not shown:
         raise InputError(f"there are no curves of kind '{kind}'; lexicell.tl.trends says why when it runs")
     rows = curves[shown].to_numpy().T

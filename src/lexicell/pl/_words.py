@@ -226,7 +226,7 @@ def programmes(
 
 
 def perturb(
-    adata: AnnData, *, use_rep: str = X_TEXT, key: str = "perturb", n: int = 20, ax: Axes | None = None
+    adata: AnnData, *, use_rep: str = X_TEXT, key: str = "perturb", n_bars: int = 20, ax: Axes | None = None
 ) -> Axes:
     """How far groups move if genes are changed, or, after a ranking, which removals lead back.
 
@@ -237,7 +237,7 @@ def perturb(
         :func:`lexicell.tl.rank_perturbations` (its first cell type).
     use_rep, key
         Where the result stands.
-    n
+    n_bars
         Bars shown at most.
     ax
         Axes to draw into; None: a new figure.
@@ -263,12 +263,13 @@ def perturb(
     table: pd.DataFrame = result["table"]
     if "closes" in table:
         first = table.iloc[0]
-        table = table[(table["cell_type"] == first["cell_type"]) & (table["comparison"] == first["comparison"])].head(n)
+        shown = (table["cell_type"] == first["cell_type"]) & (table["comparison"] == first["comparison"])
+        table = table[shown].head(n_bars)
         labels, values = table["gene"].astype(str).tolist(), table["closes"].to_numpy(dtype=float)
         colors = [_UP if p <= 0.05 else _draw.GREY for p in table["p"]]
         what, title = "share of the way to control that its removal closes", f"{first['cell_type']} (orange: p ≤ .05)"
     else:
-        table = table.sort_values("relative", ascending=False).head(n)
+        table = table.sort_values("relative", ascending=False).head(n_bars)
         labels, values = table["group"].astype(str).tolist(), table["relative"].to_numpy(dtype=float)
         colors = [_UP] * len(labels)
         targets = ", ".join(str(t) for t in np.atleast_1d(result["params"]["targets"])[:5])

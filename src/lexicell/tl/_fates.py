@@ -93,7 +93,8 @@ def fates(
     MissingKeyError
         If there is no such trajectory.
     InputError
-        If there are fewer than two terminal states, or the pseudotime starts at several roots (Palantir).
+        If there are fewer than two terminal states, the pseudotime starts at several roots (Palantir), or the walk's
+        equations cannot be solved (CellRank).
 
     Notes
     -----
@@ -228,9 +229,26 @@ def _cellrank(
         kernel.compute_transition_matrix(threshold_scheme="hard", show_progress_bar=False)
         walk = cellrank.estimators.GPCCA(kernel)
         walk.set_terminal_states(terminal)
-        walk.compute_fate_probabilities(solver="gmres", use_petsc=False, show_progress_bar=False, n_jobs=1)
+        _absorb(walk)
         found = walk.fate_probabilities
         return pd.DataFrame(np.asarray(found.X), index=names, columns=[str(n) for n in found.names])
+
+
+def _absorb(walk: Any) -> None:
+    # The iterative solver is quick; where it does not converge, the direct one may still do.
+    failed = ""
+    for solver in ("gmres", "direct"):
+        try:
+            walk.compute_fate_probabilities(solver=solver, use_petsc=False, show_progress_bar=False, n_jobs=1)
+        except ValueError as error:
+            failed = str(error).split(". ")[0]
+        else:
+            return
+    raise InputError(
+        f"CellRank cannot solve for the probabilities of this graph: {failed}. Some cells have next to no way "
+        "forward in pseudotime: order the cells with a larger n_neighbors in lexicell.tl.trajectory, or use "
+        "method='palantir'"
+    )
 
 
 def _palantir(
