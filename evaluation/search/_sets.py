@@ -23,6 +23,10 @@ SETS = {  # file, column and value to keep, label, stage
     "kang13 ctrl": ("kang_pbmc.h5ad", ("condition", "ctrl"), "cell_type", "confirm"),
     "mixology dropseq": ("mixology_dropseq_3cl.h5ad", None, "cell_line", "confirm"),
 }
+SECOND = {  # the sets that the second round adds or moves; a study with two sides has one on each
+    "kang13 stim": ("kang_pbmc.h5ad", ("condition", "stim"), "cell_type", "choose"),
+    "motor cortex": ("m1_patchseq.h5ad", None, "RNA_family", "confirm"),
+}
 LEAST = 0.02  # share of cells that must express a gene
 MOST = 3000  # genes of a set, those of the highest mean
 FEWEST = 5  # cells a class
@@ -39,8 +43,9 @@ class Cells:
         return self.adata.obs["label"].to_numpy(dtype=object)
 
 
-def load(name: str, folder: Path) -> Cells:
-    file, keep, label, stage = SETS[name]
+def load(name: str, folder: Path, *, least: float = LEAST, most: int = MOST) -> Cells:
+    """Counts of the genes that a share of `least` of the cells express, at most the `most` of the highest mean."""
+    file, keep, label, stage = {**SETS, **SECOND}[name]
     adata = lx.datasets.pbmc68k_counts() if file is None else anndata.read_h5ad(folder / file)
     if keep is not None:
         adata = adata[adata.obs[keep[0]].astype(str) == keep[1]].copy()
@@ -52,7 +57,7 @@ def load(name: str, folder: Path) -> Cells:
     rows = np.flatnonzero(((labels != "low quality") & (labels.map(sizes) >= FEWEST)).to_numpy())
     share, mean = (np.asarray(m.mean(axis=0)).ravel() for m in (counts[rows] > 0, counts[rows]))
     columns = np.sort(
-        np.argsort(-np.where(share >= LEAST, mean, -1), kind="stable")[: min(MOST, (share >= LEAST).sum())]
+        np.argsort(-np.where(share >= least, mean, -1), kind="stable")[: min(most, (share >= least).sum())]
     )
     obs = pd.DataFrame({"label": labels.to_numpy()[rows], "total": total[rows]}, index=adata.obs_names[rows])
     return Cells(name, anndata.AnnData(counts[rows][:, columns], obs=obs, var=adata.var[[]].iloc[columns]), stage)
