@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -110,19 +112,57 @@ def negative() -> anndata.AnnData:
     return adata
 
 
+def empty() -> anndata.AnnData:
+    adata = labelled(["a", "b"] * 9)
+    adata.X = sp.csr_matrix(adata.shape, dtype=np.float32)
+    return adata
+
+
+def beside(**columns: list[object]) -> anndata.AnnData:
+    """Eighteen labelled cells with other columns."""
+    adata = labelled(["a", "b"] * 9)
+    for name, values in columns.items():
+        adata.obs[name] = pd.Series(values, index=adata.obs_names, dtype=object)
+    return adata
+
+
+def broken() -> anndata.AnnData:
+    adata = labelled(["a", "b"] * 9)
+    adata.obsm["X_broken"] = np.full((18, 2), np.nan)
+    return adata
+
+
+AB = labelled(["a", "b"] * 9)
+
+
 @pytest.mark.parametrize(
     ("adata", "options", "error", "words"),
     [
-        pytest.param(labelled(["a"] * 20), {}, InputError, "1 classes of at least 5", id="one-class"),
+        pytest.param(labelled(["a"] * 20), {}, InputError, "one class, 'a', of at least 5 cells", id="one-class"),
         pytest.param(labelled(["a"] * 20 + ["b"] * 4), {}, InputError, "two are needed", id="small-class"),
         pytest.param(labelled(["a"] * 6 + [None] * 9), {}, InputError, "two are needed", id="missing-labels"),
-        pytest.param(labelled(["a", "b"] * 9), {"use_reps": ["X_pca"]}, MissingKeyError, "'X_pca'", id="no-such-rep"),
-        pytest.param(labelled(["a", "b"] * 9), {"label": "lable"}, MissingKeyError, "'label'", id="no-such-column"),
-        pytest.param(labelled(["a", "b"] * 9), {"n_controls": 0}, InputError, "says nothing", id="no-controls"),
-        pytest.param(labelled(["a", "b"] * 9), {"batch": "donor"}, MissingKeyError, "'class'", id="no-such-batch"),
+        pytest.param(labelled([None] * 20), {}, InputError, "no class of at least 5", id="no-label-at-all"),
+        pytest.param(labelled(list(range(20))), {}, InputError, "no class of at least 5", id="a-label-a-cell"),
+        pytest.param(
+            beside(other=["x"] * 18), {"label": "other"}, InputError, "have them: 'label'", id="other-column"
+        ),
+        pytest.param(AB, {"use_reps": ["X_pca"]}, MissingKeyError, "'X_pca'", id="no-such-rep"),
+        pytest.param(broken(), {"use_reps": ["X_pca"]}, MissingKeyError, "there is 'X_broken'", id="other-reps-listed"),
+        pytest.param(broken(), {"use_reps": ["X_broken"]}, InputError, "18 cells have NaN", id="broken-rep"),
+        pytest.param(AB, {"label": "lable"}, MissingKeyError, "'label'", id="no-such-column"),
+        pytest.param(AB, {"n_controls": 0}, InputError, "says nothing", id="no-controls"),
+        pytest.param(AB, {"n_neighbors": 1}, InputError, "at least 2", id="no-neighbours"),
+        pytest.param(AB, {"n_bootstraps": 0}, InputError, "n_bootstraps must be at least 1", id="no-bootstraps"),
+        pytest.param(AB, {"batch": "donor"}, MissingKeyError, "'class'", id="no-such-batch"),
+        pytest.param(beside(donor=["d"] * 18), {"batch": "donor"}, InputError, "nothing to mix", id="one-batch"),
+        pytest.param(
+            beside(donor=[None, *"de" * 8, "d"]), {"batch": "donor"}, InputError, "1 labelled cells have no value",
+            id="no-batch",
+        ),
         pytest.param(negative(), {}, InputError, "negative", id="no-counts"),
+        pytest.param(empty(), {}, InputError, "no gene is expressed in any of the 18", id="all-zero"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_refused(
     adata: anndata.AnnData, options: dict[str, object], error: type[Exception], words: str
 ) -> None:
@@ -146,6 +186,22 @@ def test_small_classes_and_missing_labels_are_dropped_and_said(monkeypatch: pyte
     assert found.dropped == {"rare": 3, "(no label)": 1}
     assert set(seen.values()) == {(N_CELLS - 4, "abc")}
     assert {"fused", "whitened", "paper, top 50", "variable genes, 2000", "scanpy default"} <= set(seen)
+
+
+def test_a_warning_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    adata, genes = planted()
+
+    def score(made, *_):  # type: ignore[no-untyped-def]
+        warnings.warn("few genes", UserWarning, stacklevel=1)
+        if made.name == "fused":
+            warnings.warn("only fused", UserWarning, stacklevel=1)
+        return {"ari": 0.5}
+
+    monkeypatch.setattr("lexicell._evaluate._score", score)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        evaluate(adata, label="class", genes=genes, n_controls=1)
+    assert [str(w.message) for w in heard] == ["few genes", "only fused"]
 
 
 @pytest.mark.parametrize("name", ["paper", "whitened", "fused", "expression PCA, 300 genes", "variable genes, 2000",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ._errors import InputError, check_key
+from ._errors import InputError, check_key, choices
 from ._progress import progress
 from ._representations import CONTROLS, Fitted, Representation, representations
 from ._scib import check_scib, scib_scores
-from ._values import read_values
+from ._values import check_rep, read_values
 from .core import metrics
 from .core.embedding import GeneEmbedding
 
@@ -144,11 +146,12 @@ def evaluate(
     Raises
     ------
     MissingKeyError
-        If the column or a representation does not exist; the message lists those that do.
+        If a column or a representation does not exist; the message lists those that do.
     MissingDependencyError
         If `scib` is asked for and scib-metrics is not installed.
     InputError
-        If fewer than two classes have five cells, the times have no order, or the values cannot be used.
+        If fewer than two classes have five cells, the times have no order, cells have no batch or all have the same, a
+        representation holds NaN, nothing is expressed, or the values cannot be used.
 
     Examples
     --------
@@ -168,8 +171,15 @@ def evaluate(
         check_key(batch, adata.obs.columns, "column in obs")
     for key in reps:
         check_key(key, adata.obsm.keys(), "representation in obsm")
+        check_rep(adata, key)
     if n_controls < 1:
         raise InputError("n_controls must be at least 1: a text result without a control says nothing")
+    if n_neighbors < 2:
+        raise InputError(
+            f"n_neighbors must be at least 2, so that a cell has neighbours in the graph; got {n_neighbors}"
+        )
+    if n_bootstraps is not None and n_bootstraps < 1:
+        raise InputError(f"n_bootstraps must be at least 1, for there is an interval in the table; got {n_bootstraps}")
     if scib:
         check_scib()
     source: dict[str, Any] = {
@@ -193,19 +203,23 @@ def evaluate(
         dropped = {"(no time)": truth.n_missing} if truth.n_missing else {}
         return Evaluation(*found, dropped, params)
     assert label is not None  # check_one has seen to it
-    keep, dropped = _usable(adata.obs[label])
+    keep, dropped = _usable(adata.obs[label], adata.obs)
     work = adata[keep].copy()
     labels = work.obs[label].astype(str).to_numpy(dtype=object)
-    read_values(work, **source)  # refuses values that cannot be used before anything costly begins
+    batches = None if batch is None else _batches(work.obs[batch])
+    # Values that cannot be used are refused before anything costly begins.
+    if read_values(work, **source).log.nnz == 0:
+        raise InputError(f"no gene is expressed in any of the {len(labels)} labelled cells; name the slot with counts")
     genes = emb.genes(work, organism=organism) if genes is None else genes
     jobs = _all(genes, n_controls, source, reps)
-    batches = None if batch is None else work.obs[batch].astype(str).to_numpy()
     how = _How(n_neighbors, 200 if n_bootstraps is None else n_bootstraps, int(rng), scib)
     rows = []
+    said: set[str] = set()
     with progress("evaluating", len(jobs), show=show_progress) as advance:
         for job in jobs:
             known = {"representation": job.name, "kind": job.kind, "seed": job.seed}
-            rows.append({**known, **_score(job, work, labels, batches, how)})
+            with _once(said):
+                rows.append({**known, **_score(job, work, labels, batches, how)})
             advance()
     scores = pd.DataFrame(rows)
     table = _summary(scores)
@@ -225,6 +239,18 @@ def _matrix_of(made: Representation, adata: AnnData) -> NDArray[Any]:
     return made.fit(adata).matrix
 
 
+@contextmanager
+def _once(said: set[str]) -> Iterator[None]:
+    """Warn once of what is the same for many representations and folds."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        yield
+    for warning in heard:
+        if str(warning.message) not in said:
+            said.add(str(warning.message))
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
 @dataclass(frozen=True)
 class _How:
     n_neighbors: int
@@ -240,20 +266,48 @@ def _given(key: str) -> Callable[[AnnData], Fitted]:
     return lambda cells: Fitted(read(cells), read)
 
 
-def _usable(column: pd.Series) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    names = column.astype(object).where(column.notna(), "")
-    names = names.astype(str)
-    sizes = names[names != ""].value_counts()
+def _named(column: pd.Series) -> pd.Series:
+    """Values as strings, empty where there is none."""
+    return column.astype(object).where(column.notna(), "").astype(str)
+
+
+def _classes(column: pd.Series) -> pd.Series:
+    """Cells of each class, largest first, those without a label left out."""
+    names = _named(column)
+    return names[names != ""].value_counts()
+
+
+def _usable(column: pd.Series, obs: pd.DataFrame) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    names, sizes = _named(column), _classes(column)
     large = sizes[sizes >= _FEWEST]
     if len(large) < 2:
+        known = "no class" if len(large) == 0 else f"one class, '{large.index[0]}',"
         raise InputError(
-            f"obs['{column.name}'] has {len(large)} classes of at least {_FEWEST} cells; two are needed to compare"
+            f"obs['{column.name}'] has {known} of at least {_FEWEST} cells; two are needed to compare. {_instead(obs)}"
         )
     keep = names.isin(list(large.index)).to_numpy()
     dropped = {str(k): int(v) for k, v in sizes[sizes < _FEWEST].items()}
     if missing := int((names == "").sum()):
         dropped["(no label)"] = missing
     return keep, dropped
+
+
+def _instead(obs: pd.DataFrame) -> str:
+    """Which columns could be labels: two classes or more are large enough, and hold at least half of the cells."""
+    large = {str(c): sizes[sizes >= _FEWEST] for c in obs.columns for sizes in [_classes(obs[c])]}
+    fit = [name for name, sizes in large.items() if len(sizes) >= 2 and sizes.sum() >= len(obs) / 2]
+    return f"Columns that have them: {choices(fit, limit=5)}" if fit else "No column of obs has them"
+
+
+def _batches(column: pd.Series) -> NDArray[Any]:
+    names = _named(column)
+    if missing := int((names == "").sum()):
+        raise InputError(
+            f"{missing} labelled cells have no value in obs['{column.name}']; give them a batch, or leave them out"
+        )
+    if names.nunique() < 2:
+        raise InputError(f"all labelled cells have the same batch in obs['{column.name}']: there is nothing to mix")
+    return np.asarray(names)
 
 
 def _score(
