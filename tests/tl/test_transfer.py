@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import anndata
 import numpy as np
 import pytest
@@ -122,6 +125,45 @@ def test_a_saved_model_gives_the_same_labels(halves, planted_genes, tmp_path):
         tl.transfer(tmp_path / "m.npz", other, target_genes=planted_genes, method="expression")
 
 
+_IN_A_NEW_PROCESS = """
+import sys, anndata
+from lexicell import tl
+from lexicell.core.embedding import GeneEmbedding
+folder = sys.argv[1]
+target = anndata.read_h5ad(folder + "/target.h5ad")
+tl.transfer(folder + "/m.npz", target, target_genes=GeneEmbedding.load(folder + "/genes.h5ad"))
+target.write_h5ad(folder + "/done.h5ad")
+"""
+
+
+def test_a_saved_model_brings_its_sizes_along_into_a_new_process(halves, planted_genes, tmp_path):
+    one, other = halves
+    tl.transfer_model(one, label="kind", genes=planted_genes, n_components=4, n_top_genes=60).save(tmp_path / "m.npz")
+    other.write_h5ad(tmp_path / "target.h5ad")
+    planted_genes.save(tmp_path / "genes.h5ad")
+    subprocess.run([sys.executable, "-c", _IN_A_NEW_PROCESS, str(tmp_path)], check=True, timeout=300)
+    done = anndata.read_h5ad(tmp_path / "done.h5ad")
+    options = {"label": "kind", "genes": planted_genes}
+    tl.transfer(one, other, n_components=4, n_top_genes=60, **options)
+    np.testing.assert_allclose(done.obsm["text_transfer"], other.obsm["text_transfer"])
+    assert done.uns["lexicell"]["text_transfer"]["table"]["target_genes"].tolist() == [60]
+    assert done.uns["lexicell"]["text_transfer"]["params"]["n_top_genes"] == 60
+    tl.transfer(one, other, **options)
+    assert not np.allclose(done.obsm["text_transfer"], other.obsm["text_transfer"])
+
+
+def test_other_sizes_than_the_models_are_used_and_said(halves, planted_genes):
+    one, other = halves
+    model = tl.transfer_model(one, label="kind", genes=planted_genes, n_components=4, n_top_genes=None)
+    with pytest.warns(UserWarning, match="n_top_genes=50 where the model was made with all"):
+        tl.transfer(model, other, target_genes=planted_genes, n_top_genes=50, n_components=4)
+    result = other.uns["lexicell"]["text_transfer"]
+    assert result["table"]["target_genes"].tolist() == [50]
+    assert "n_top_genes=50 where the model was made with all" in result["advice"]
+    assert "n_components" not in result["advice"]
+    tl.transfer(model, other, target_genes=planted_genes, n_top_genes=None)  # as made: nothing to say
+
+
 def test_several_sources_vote_over_the_classes_they_know(halves, planted_genes):
     one, other = halves
     few, rest = one[one.obs["kind"] != "gamma"].copy(), one[one.obs["kind"] != "alpha"].copy()
@@ -206,6 +248,8 @@ def test_results_survive_a_file_and_only_named_keys_are_written(halves, planted_
         ({"genes": None}, MissingKeyError, "pass genes="),
         ({"min_confidence": 2}, InputError, "between 0 and 1"),
         ({"whiten": 3}, InputError, "whiten must lie"),
+        ({"n_top_genes": 0}, InputError, "n_top_genes is a whole number above 0, None for all genes or 'auto'; got 0"),
+        ({"n_components": "many"}, InputError, "n_components is a whole number above 0 or 'auto'; got 'many'"),
     ],
     ids=lambda v: "" if not isinstance(v, dict) else next(iter(v)) + str(next(iter(v.values()))),
 )

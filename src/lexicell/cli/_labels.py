@@ -92,6 +92,12 @@ def _read_types(path: Path) -> dict[str, str]:
     return found
 
 
+def _size(ctx: click.Context, param: click.Parameter, value: str) -> int | str | None:
+    if value == "all" and param.name == "n_top_genes":
+        return None
+    return int(value) if value.isdecimal() else value
+
+
 @click.command()
 @click.argument("source_cells", metavar="SOURCE", type=click.Path(path_type=Path))
 @click.argument("cells", metavar="TARGET", type=click.Path(path_type=Path))
@@ -100,8 +106,17 @@ def _read_types(path: Path) -> dict[str, str]:
 @click.option("--truth", help="Column of obs of TARGET with known labels, for the report only.")
 @click.option("--method", default="auto", show_default=True, help="auto, aligned, text or expression.")
 @click.option("--classifier", default="knn", show_default=True, help="knn, logistic or contrastive.")
-@click.option("--n-components", default=20, show_default=True, help="Principal components a side.")
-@click.option("--n-top-genes", default=2000, show_default=True, help="Most variable genes a side.")
+@click.option(
+    "--n-components",
+    default="auto",
+    show_default=True,
+    callback=_size,
+    help="Principal components a side; auto: as the model was made, else 20.",
+)
+@click.option(
+    "--n-top-genes", default="auto", show_default=True, callback=_size,
+    help="Most variable genes a side, or all; auto: as the model was made, else 2000.",
+)  # fmt: skip
 @click.option("--space", default="joint", show_default=True, help="Centre of text space: joint, source or genome.")
 @click.option("--whiten", default=0.0, show_default=True, help="0: centred only; 1: fully whitened.")
 @click.option("--rounds", default=8, show_default=True, help="Rounds of refinement at most; 0: texts alone.")

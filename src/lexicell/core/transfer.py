@@ -332,18 +332,25 @@ def mutual_pairs(A: ArrayLike, B: ArrayLike, n: int = 5, *, hub: int = 10) -> tu
     :math:`2 \\cos(a, b) - r_B(a) - r_A(b)`, with r the mean cosine to the `hub` nearest rows of the other side
     (Conneau et al. 2018, doi:10.48550/arXiv.1710.04087).
     """
-    cosine = _unit(np.asarray(A, dtype=np.float64)) @ _unit(np.asarray(B, dtype=np.float64)).T
-    n_a, n_b = cosine.shape
-    h_a, h_b = min(hub, n_b), min(hub, n_a)
-    r_a = np.partition(cosine, n_b - h_a, axis=1)[:, n_b - h_a :].mean(axis=1)
-    r_b = np.partition(cosine, n_a - h_b, axis=0)[n_a - h_b :].mean(axis=0)
-    near = 2 * cosine - r_a[:, None] - r_b
-    k_a, k_b = min(n, n_b), min(n, n_a)
-    forth, back = np.zeros(near.shape, dtype=bool), np.zeros(near.shape, dtype=bool)
-    np.put_along_axis(forth, np.argpartition(-near, k_a - 1, axis=1)[:, :k_a], True, axis=1)
-    np.put_along_axis(back, np.argpartition(-near, k_b - 1, axis=0)[:k_b], True, axis=0)
-    i, j = np.nonzero(forth & back)
+    forth = _unit(np.asarray(A, dtype=np.float64)) @ _unit(np.asarray(B, dtype=np.float64)).T
+    back = np.ascontiguousarray(forth.T)  # partitions along the last axis of a copy cost half of those along the first
+    r_a, r_b = _mean_of_largest(forth, hub), _mean_of_largest(back, hub)
+    # What is the same for all candidates of a row does not change their order.
+    forth, back = 2 * forth - r_b, 2 * back - r_a
+    i, j = np.nonzero(_largest(forth, n) & _largest(back, n).T)
     return i, j
+
+
+def _mean_of_largest(M: Floats, n: int) -> Floats:
+    at = max(M.shape[1] - n, 0)
+    return np.asarray(np.partition(M, at, axis=1)[:, at:].mean(axis=1))
+
+
+def _largest(M: Floats, n: int) -> NDArray[np.bool_]:
+    at = max(M.shape[1] - n, 0)
+    out = np.zeros(M.shape, dtype=bool)
+    np.put_along_axis(out, np.argpartition(M, at, axis=1)[:, at:], True, axis=1)
+    return out
 
 
 def smooth(values: ArrayLike, cells: ArrayLike, *, k: int = 15, rounds: int = 10, keep: float = 0.1) -> Floats:

@@ -16,7 +16,8 @@ from ._progression import progression
 from ._rank_perturbations import rank_perturbations
 from ._split_counts import split_counts
 from ._trajectory import trajectory
-from ._transfer import transfer, transfer_across, transfer_model
+from ._transfer import transfer, transfer_across
+from ._transfer_model import transfer_model
 from ._trends import trends
 from ._vulnerability import vulnerability
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +19,12 @@ from ..core.embedding import GeneEmbedding
 from ..core.transfer import Alignment, GeneMoments, TransferModel, align, text_frame
 from . import _sides
 from ._sides import Side
+from ._transfer_model import AUTO, learned_from, sizes_asked
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["CLASSIFIERS", "ENOUGH_SHARED", "METHODS", "UNSURE", "transfer", "transfer_across", "transfer_model"]
+__all__ = ["CLASSIFIERS", "ENOUGH_SHARED", "METHODS", "UNSURE", "transfer", "transfer_across"]
 
 METHODS = ("auto", "aligned", "text", "expression")
 CLASSIFIERS = ("knn", "logistic", "contrastive")
@@ -50,8 +51,8 @@ def transfer(
     genes: GeneEmbedding | None = None,
     target_genes: GeneEmbedding | None = None,
     use_rep: str = X_TEXT,
-    n_components: int = 20,
-    n_top_genes: int | None = 2000,
+    n_components: int | str = AUTO,
+    n_top_genes: int | str | None = AUTO,
     space: str = "joint",
     whiten: float = 0.0,
     rounds: int = 8,
@@ -108,10 +109,10 @@ def transfer(
         left out where `genes` covers both.
     use_rep
         The embedding whose gene vectors, slot and library sizes are used, where `genes` or `layer` are not given.
-    n_components
-        Components a side.
-    n_top_genes
-        The most variable genes of each side (Pearson residuals) make its components; None: all.
+    n_components, n_top_genes
+        Components a side, and how many of its most variable genes (Pearson residuals) make them; None: all genes.
+        ``"auto"``: as the model was made; 20 and 2,000 where `source` is no model. A number that is not the model's is
+        used for the target, with a warning, and is named in the advice.
     space
         Where gene vectors are centred and whitened: ``"joint"`` (over the genes of both sides), ``"source"`` (carried
         over from the source) or ``"genome"`` (over all bundled genes; needs the embedder of the bundle).
@@ -190,23 +191,32 @@ def transfer(
     sources = dict(source) if isinstance(source, Mapping) else {"source": source}
     if not sources:
         raise InputError("there is no source to learn from; give labelled cells, or several by name")
+    asked = sizes_asked(n_components, n_top_genes)
     options: dict[str, Any] = {
-        "use_rep": use_rep, "n_components": n_components, "n_top_genes": n_top_genes, "batch": batch, "layer": layer,
-        "use_raw": use_raw, "library_size": library_size,
+        "use_rep": use_rep, "batch": batch, "layer": layer, "use_raw": use_raw, "library_size": library_size,
     }  # fmt: skip
     seed = int(np.random.default_rng(rng).integers(2**31))
-    side = _sides.side_of(target, target_genes if target_genes is not None else genes, **options)
+    sides: dict[tuple[int | None, ...], Side] = {}
     parts, rows, said, alignment = {}, [], [], None
     for name, given in sources.items():
-        learned, values_side = _learned(given, label, genes, options)
-        taken, n_shared, enough = _choose(method, learned, side, values_side)
+        found = learned_from(given, label, genes, options, asked)
+        if found.differing:
+            warnings.warn(f"{name}: {found.differing}", UserWarning, stacklevel=2)
+        learned, sizes, size = found.model, found.sizes, tuple(found.sizes.values())
+        if size not in sides:
+            known = target_genes if target_genes is not None else genes
+            sides[size] = _sides.side_of(target, known, **options, **sizes)
+        side = sides[size]
+        taken, n_shared, enough = _choose(method, learned, side, found.side)
         if taken == "expression":
-            placed = _sides.on_shared_genes(values_side, side, n_components)
+            placed = _sides.on_shared_genes(found.side, side, sizes["n_components"])
             alignment = Alignment(*placed, float("nan"), float("nan"), ())
         else:
             alignment = _aligned(learned, side, taken, space, whiten, rounds, n_controls, seed)
         parts[name] = (_classify(alignment, learned.labels, classifier, seed), learned.classes)
-        said.append(_said(name, taken, n_shared, enough, alignment))
+        said.append(
+            _said(name, taken, n_shared, enough, alignment) + (f"; {found.differing}" if found.differing else "")
+        )
         rows.append({
             "source": name, "method": taken, "classifier": classifier, "cells": len(learned.labels),
             "classes": len(learned.classes), "genes": len(learned.genes), "target_genes": len(side.genes),
@@ -226,54 +236,13 @@ def transfer(
         _write_cells(target, result, alignment, learned.labels, key_added, seed if map_cells else None)
     result["params"] = {
         "label": label or str(learned.about.get("label", "")), "truth": truth or "", "method": method,
-        "classifier": classifier, "n_components": n_components, "n_top_genes": n_top_genes or 0, "space": space,
+        "classifier": classifier, "n_components": sizes["n_components"], "n_top_genes": sizes["n_top_genes"] or 0,
+        "space": space,
         "whiten": float(whiten), "rounds": rounds, "batch": batch or "", "min_confidence": float(min_confidence),
         "n_controls": n_controls, "key_added": key_added, "lexicell": __version__,
     }  # fmt: skip
     keep_results(target, key_added, result, replace=True)
     return target if copy else None
-
-
-def transfer_model(
-    adata: AnnData,
-    *,
-    label: str,
-    genes: GeneEmbedding | None = None,
-    use_rep: str = X_TEXT,
-    n_components: int = 20,
-    n_top_genes: int | None = 2000,
-    batch: str | None = None,
-    layer: str | None = None,
-    use_raw: bool | None = None,
-    library_size: str | None = None,
-) -> TransferModel:
-    """Make what :func:`transfer` needs of a labelled data set, to be saved and used on others later.
-
-    Parameters
-    ----------
-    adata, label, genes, use_rep, n_components, n_top_genes, batch, layer, use_raw, library_size
-        As in :func:`transfer`.
-
-    Returns
-    -------
-    TransferModel
-        With ``save`` and, on the class, ``load``. It holds components and labels of cells, no counts; plain expression
-        needs the data set itself.
-
-    Examples
-    --------
-    >>> import lexicell as lx
-    >>> adata = lx.datasets.pbmc68k_counts()
-    >>> genes = lx.emb.genes(adata, organism="human")
-    >>> model = lx.tl.transfer_model(adata[:, ::2].copy(), label="cell_type", genes=genes, library_size="n_counts")
-    >>> model.panel.k
-    20
-    """
-    side = _sides.side_of(
-        adata, genes, use_rep=use_rep, n_components=n_components, n_top_genes=n_top_genes, batch=batch, layer=layer,
-        use_raw=use_raw, library_size=library_size, label=label,
-    )  # fmt: skip
-    return _model(side, label)
 
 
 def transfer_across(datasets: Mapping[str, AnnData], *, label: str, **options: Any) -> pd.DataFrame:
@@ -323,24 +292,6 @@ def transfer_across(datasets: Mapping[str, AnnData], *, label: str, **options: A
         blocks.append(report)
     whole: pd.DataFrame = pd.concat(blocks, ignore_index=True)
     return whole
-
-
-def _model(side: Side, label: str) -> TransferModel:
-    assert side.labels is not None
-    return TransferModel(side.panel, side.labels, side.genes, side.space, {"label": label, "lexicell": __version__})
-
-
-def _learned(
-    given: Source, label: str | None, genes: GeneEmbedding | None, options: dict[str, Any]
-) -> tuple[TransferModel, Side | None]:
-    if isinstance(given, str | Path):
-        given = TransferModel.load(given)
-    if isinstance(given, TransferModel):
-        return given, None
-    if label is None:
-        raise InputError("label= names the column of the source's obs that holds the labels")
-    side = _sides.side_of(given, genes, **options, label=label)
-    return _model(side, label), side
 
 
 def _choose(method: str, learned: TransferModel, side: Side, source: Side | None) -> tuple[str, int, bool]:
