@@ -5,7 +5,7 @@
 writes scores.csv (one row a data set, text, representation and seed), table.csv (means), verdicts.csv, raw.csv (the
 same z-scores through gene vectors that were not whitened, for Kang's five types) and clustering.png beside this script.
 `python evaluation/pages.py` then writes the page in the docs. DATA_FOLDER holds the .h5ad files named below; a file
-that is not there is left out and named. Where it holds gene_summaries_human.tsv.gz, the Kang data sets are also evaluated on
+that is not there is left out and named. Where it holds gene_summaries_human.tsv.gz, the Kang sets are also evaluated on
 texts of the form "SYMBOL: full name. RefSeq summary", embedded by the local model.
 Finished data sets are kept, so an interrupted run goes on where it stopped; --fresh starts anew.
 """
