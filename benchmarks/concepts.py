@@ -1,66 +1,102 @@
-"""Time and peak memory of 200 phrases over many cells.
+"""Time and peak memory of 200 phrases over many cells: in memory, and from file to file.
 
-    python benchmarks/concepts.py [--cells 100000] [--queries 200]
+    python -m benchmarks.concepts --folder /scratch/concepts [--cells 400000]
 
-Synthetic counts under the names of real genes; the phrases are the first of the shipped lexicon, so that no model runs.
+The cells are those of `benchmarks.streaming` (20,000 genes, some 1,763 nonzeros a cell) with made-up gene vectors and
+phrases, so that no model runs, and with groups. Each run is a process of its own: a quarter of the cells in memory and
+from file to file, then all of them from file to file. Rows go to benchmarks/results/concepts.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import resource
-import time
-import warnings
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import anndata
-import numpy as np
 import pandas as pd
-import scipy.sparse as sp
+import zarr
 
-import lexicell as lx
-from lexicell.sources import bundled, lexicon
+from .streaming import DIM, genes, make_zarr
 
-GENES, EXPRESSED = 15_000, 1_000
+RESULTS = Path(__file__).parent / "results" / "concepts.csv"
+QUERIES = 200
+
+CHILD = """
+import json, sys, time, anndata, numpy as np, lexicell as lx
+how, source, output, genes = json.loads(sys.argv[1])
+def peak():
+    line = next(l for l in open("/proc/self/status") if l.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+known = lx.GeneEmbedding.load(genes)
+asked = {"query_vectors": np.random.default_rng(2).normal(size=(%d, %d)).astype("f4"), "groupby": "kind"}
+names = [f"phrase {i}" for i in range(%d)]
+said = {}
+if how == "memory":
+    adata = anndata.read_zarr(source)
+    lx.tl.concepts(adata[:2000].copy(), names, genes=known, **asked)  # compiles
+    said["before"] = peak()
+    wall, cpu = time.perf_counter(), time.process_time()
+    lx.tl.concepts(adata, names, genes=known, **asked)
+else:
+    lx.tl.concepts(anndata.read_zarr(source + ".few"), names, genes=known, **asked)
+    wall, cpu = time.perf_counter(), time.process_time()
+    lx.concepts_file(source, output, known, names, show_progress=False, **asked)
+said |= {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "peak": peak()}
+print(json.dumps(said))
+""" % (QUERIES, DIM, QUERIES)  # noqa: UP031
 
 
-def cells(n: int) -> anndata.AnnData:
-    """Cells of about `EXPRESSED` genes each, drawn by a skewed profile that differs between ten types."""
-    rng = np.random.default_rng(0)
-    names = pd.Index(bundled.load_table("human").symbol).unique()[:GENES]
-    blocks = []
-    profile = rng.gamma(0.3, size=GENES)
-    for start in range(0, n, 10_000):
-        kinds = [profile * rng.lognormal(sigma=0.5, size=GENES) for _ in range(10)]
-        rate = np.stack([k / k.sum() for k in kinds])
-        size = min(10_000, n - start)
-        draws = np.concatenate([rng.choice(GENES, (size // 10, 2 * EXPRESSED), p=r) for r in rate])
-        rows = np.repeat(np.arange(len(draws)), draws.shape[1])
-        ones = np.ones(draws.size, dtype=np.float32)
-        blocks.append(sp.csr_matrix((ones, (rows, draws.ravel())), shape=(len(draws), GENES)))
-    return anndata.AnnData(sp.vstack(blocks, format="csr"), var=pd.DataFrame(index=names))
+def cells(folder: Path, n: int) -> Path:
+    """A store of cells with a column of groups, and a small one beside it to compile with."""
+    path = make_zarr(folder / f"cells{n}.zarr", n)
+    root = zarr.open_group(str(path))
+    if "kind" not in root["obs"]:
+        obs = pd.DataFrame(
+            {"kind": pd.Categorical([f"k{i % 30}" for i in range(n)])}, index=[f"cell{i}" for i in range(n)]
+        )
+        shutil.rmtree(path / "obs")
+        anndata.io.write_elem(root, "obs", obs)
+    few = Path(f"{path}.few")
+    if not few.exists():
+        small = make_zarr(folder / "few.zarr", 2000)
+        adata = anndata.read_zarr(small)
+        adata.obs["kind"] = pd.Categorical([f"k{i % 30}" for i in range(2000)])
+        adata.write_zarr(few)
+    return path
+
+
+def measured(folder: Path, how: str, n: int) -> list[dict[str, Any]]:
+    """One run in a process of its own."""
+    words = json.dumps([how, str(cells(folder, n)), str(folder / "out.zarr"), str(genes(folder))])
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", CHILD, words], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    said = json.loads(done.stdout.splitlines()[-1])
+    rows = [("wall time", said["wall"], "s"), ("CPU time", said["cpu"], "s"), ("peak memory", said["peak"] / 1e6, "MB")]
+    if "before" in said:
+        rows.append(("peak memory with the cells loaded, before", said["before"] / 1e6, "MB"))
+    same = {"route": how, "cells": n, "phrases": QUERIES, "note": f"load {os.getloadavg()[0]:.1f}"}
+    return [{**same, "what": what, "value": round(value, 2), "unit": unit} for what, value, unit in rows]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cells", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=200)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--cells", type=int, default=400_000, help="of the largest file; the others have a quarter")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    small, adata = cells(1000), cells(args.cells)
-    phrases = list(lexicon.load()[0]["concept"][: args.queries])
-    for data in (small, adata):  # the small one compiles
-        lx.emb.cells(data, lx.emb.genes(data, organism="human"))
-    lx.tl.concepts(small, phrases)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    wall, cpu = time.perf_counter(), time.process_time()
-    lx.tl.concepts(adata, phrases)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(
-        f"{len(phrases)} phrases x {args.cells} cells, {adata.X.nnz / args.cells:.0f} genes a cell: {wall:.1f} s wall, "
-        f"{cpu:.1f} s CPU, peak {peak:.1f} GB ({before:.1f} GB before), load {os.getloadavg()[0]:.1f}"
-    )
+    args.folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for how, n in (("memory", args.cells // 4), ("file", args.cells // 4), ("file", args.cells)):
+        rows += measured(args.folder, how, n)
+        print(pd.DataFrame(rows).tail(4).to_string(index=False), flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    pd.DataFrame(rows).to_csv(RESULTS, index=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """lexicell transfer and lexicell annotate, from file to file."""
 
 import anndata
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -44,6 +45,39 @@ def test_types_are_suggested(files, tmp_path):
     )  # fmt: skip
     assert "suggested types" in said
     assert "text_suggested" in anndata.read_h5ad(tmp_path / "a.h5ad").obs
+
+
+def test_descriptions_of_a_file_are_used(files, tmp_path, monkeypatch):
+    from lexicell import embedders
+
+    asked = []
+
+    def made(texts, *_, **__):
+        asked.extend(texts)
+        return np.random.default_rng(0).normal(size=(len(texts), 384)).astype(np.float32)
+
+    monkeypatch.setattr(embedders, "embed", made)
+    (tmp_path / "own.tsv").write_text("B cell\tmakes antibodies\nmy cell\tdoes what no other does\n\n")
+    _run("annotate", files / "one.h5ad", "--types", tmp_path / "own.tsv", "-o", tmp_path / "a.h5ad")
+    assert asked == ["makes antibodies", "does what no other does"]
+
+
+def test_the_embedding_there_gives_the_genes_and_the_key_is_the_users(files, tmp_path):
+    adata = anndata.read_h5ad(files / "one.h5ad")
+    genes = lx.emb.genes(adata)
+    few = genes.subset(genes.ids[:200])
+    lx.emb.cells(adata, few, library_size="n_counts", key_added="X_few")
+    adata.write_h5ad(tmp_path / "few.h5ad")
+    types = ["--types", files / "types.tsv", "--no-smoothing"]
+    _run(
+        "annotate", tmp_path / "few.h5ad", *types, "--use-rep", "X_few", "--key-added", "guess",
+        "-o", tmp_path / "a.h5ad",
+    )  # fmt: skip
+    kinds = [line for line in (files / "types.tsv").read_text().splitlines() if line]
+    lx.tl.annotate(adata, kinds, use_rep="X_few", smoothing=False, key_added="guess")
+    made = anndata.read_h5ad(tmp_path / "a.h5ad")
+    np.testing.assert_array_equal(made.obsm["guess"].to_numpy(), adata.obsm["guess"].to_numpy())
+    assert made.uns["lexicell"]["guess"]["params"]["use_rep"] == "X_few"
 
 
 def test_mistakes_are_one_line(files, tmp_path, capsys):

@@ -134,10 +134,26 @@ def test_mistakes_are_one_line(lexicell: Lexicell, start: Path, tmp_path: Path, 
     assert not (tmp_path / "x.h5ad").exists()
 
 
-@pytest.mark.parametrize("name", ["concepts", "explain", "perturb", "rank-perturbations", "programmes"])
+COMMANDS = ["concepts", "explain", "perturb", "rank-perturbations", "programmes", "annotate"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_function_takes_its_command_takes(name: str) -> None:
+    function = set(inspect.signature(getattr(lx.tl, name.replace("-", "_"))).parameters)
+    # Vectors and objects are for Python; phrases, types and classifiers come from files and options of other names.
+    python = {"adata", "copy", "genes", "query_vectors", "type_vectors", "direction", "directions", "queries", "types",
+              "classifier"}  # fmt: skip
+    assert function - python - {str(option.name) for option in cli.commands[name].params} == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_defaults_are_those_of_the_functions(name: str) -> None:
     function = inspect.signature(getattr(lx.tl, name.replace("-", "_"))).parameters
-    own = {"cells", "output", "query", "file", "model", "targets", "subset"}
+    own = {
+        "cells", "output", "query", "file", "model", "targets", "subset", "types_file", "group", "genes_file",
+        "organism", "source", "embedder", "id_column", "use_raw", "stream", "resume", "normalization",
+        "library_size", "chunk_size",
+    }  # fmt: skip
     for option in cli.commands[name].params:
         if option.name in own or option.required:
             continue

@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "vulnerability"))
-from _benchmark import DATA, Base, base, embed, go_programmes, shuffles, simulate, texts
+from _benchmark import DATA, Base, base, embed, go_programmes, shuffles, texts
+from _simulator import simulate
 
 import lexicell as lx
 from lexicell.core.concepts import concept_sets, contrast_scores
@@ -48,7 +49,7 @@ def studies(b: Base, n_seeds: int) -> pd.DataFrame:
             rng = np.random.default_rng([SEED, seed, place])
             target = int(rng.integers(len(b.kinds)))
             planted = simulate(b, rng, programme=members, fold=2.0, fraction=0.5, target=target)
-            rows.append((concept, seed, b.kinds[target], planted.means()[target]))
+            rows.append((concept, seed, b.kinds[target], planted.means[target]))
         print(f"seed {seed}", flush=True)
     return pd.DataFrame(rows, columns=["concept", "seed", "target", "means"])
 

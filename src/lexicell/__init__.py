@@ -5,7 +5,7 @@ gene texts -> gene vectors -> cell embeddings -> clusters | vulnerability | traj
 >>> import lexicell as lx
 
 Namespaces: ``lx.emb`` (texts, vectors, cells), ``lx.tl`` (tools), ``lx.pl`` (plots), ``lx.sources``, ``lx.embedders``,
-``lx.datasets``; functions: ``lx.report``, ``lx.evaluate``.
+``lx.datasets``; functions: ``lx.report``, ``lx.evaluate``, ``lx.concepts_file``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,33 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["GeneEmbedding", "datasets", "emb", "embedders", "evaluate", "pl", "report", "sources", "tl"]
+__all__ = [
+    "GeneEmbedding",
+    "concepts_file",
+    "datasets",
+    "emb",
+    "embedders",
+    "evaluate",
+    "pl",
+    "report",
+    "sources",
+    "tl",
+]
 
 if TYPE_CHECKING:
     from . import datasets, emb, embedders, pl, sources, tl
+    from ._concepts_file import concepts_file
     from ._evaluate import evaluate
     from ._report import report
     from .core.embedding import GeneEmbedding
 
 _MODULES = ("datasets", "emb", "embedders", "pl", "sources", "tl")
-_OBJECTS = {"evaluate": "._evaluate", "report": "._report", "GeneEmbedding": ".core.embedding"}
+_OBJECTS = {
+    "concepts_file": "._concepts_file",
+    "evaluate": "._evaluate",
+    "report": "._report",
+    "GeneEmbedding": ".core.embedding",
+}
 
 
 # anndata alone takes longer to import than the half second that `import lexicell` may take,

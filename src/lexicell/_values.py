@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from ._errors import InputError, MissingKeyError, check_key, choices
 from ._keys import X_TEXT
 from ._matrix import Dense, Rows
-from ._slots import find_slot
+from ._slots import Slot, find_slot
 from .core.expression import log_cp10k, residual_variance, top_columns
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["Values", "check_rep", "read_values", "variable_genes"]
+__all__ = ["LogRows", "Values", "check_rep", "open_values", "read_values", "variable_genes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,53 @@ def check_rep(adata: AnnData, key: str) -> NDArray[np.floating]:
     return matrix
 
 
-def read_values(
+class LogRows:
+    """Log values of a matrix that are made a range of rows at a time, from memory or disk.
+
+    Attributes
+    ----------
+    genes
+        Gene names, shape ``(n_genes,)``, object.
+    params
+        Which slot is read, and as what: strings and bools.
+    slot
+        The slot.
+    """
+
+    def __init__(self, source: Any, slot: Slot, library_size: str | None, totals: Any) -> None:
+        self.slot, self.n_cells = slot, slot.rows.shape[0]
+        self.genes = np.asarray([str(n) for n in slot.genes], dtype=object)
+        self.params = {"slot": slot.name, "normalization": slot.kind, "library_size": library_size or ""}
+        self._source, self._library_size, self._totals = source, library_size, totals
+
+    def read(self, start: int, stop: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """Log values, CSR float32, and the matrix they are made of, of rows `start` to `stop`.
+
+        Raises
+        ------
+        InputError
+            If a value or a library size cannot be used.
+        """
+        matrix = _csr(self.slot.rows, start, stop)
+        # The slot was judged by a sample of its rows.
+        if not np.isfinite(matrix.data).all() or (matrix.data < 0).any():
+            raise InputError(
+                f"{self.slot.label} holds NaN, infinite or negative values.{self.slot.advice(self._source)}"
+            )
+        if self.slot.logged:
+            return sp.csr_matrix(matrix, dtype=np.float32), matrix
+        return log_cp10k(matrix, self._sizes(matrix, start, stop)), matrix
+
+    def _sizes(self, matrix: sp.csr_matrix, start: int, stop: int) -> NDArray[np.float64]:
+        if self._totals is None:
+            return np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
+        totals = np.asarray(self._totals[start:stop], dtype=np.float64)
+        if not np.isfinite(totals).all() or (totals < 0).any():
+            raise InputError(f"obs['{self._library_size}'] holds negative or missing library sizes")
+        return totals
+
+
+def open_values(
     adata: AnnData,
     *,
     layer: str | None = None,
@@ -80,13 +126,13 @@ def read_values(
     normalization: str = "auto",
     library_size: str | None = None,
     like: Mapping[str, Any] | None = None,
-) -> Values:
-    """Read log values from the slot named, or, if none is named, from the slot that `like` names.
+) -> LogRows:
+    """Open the slot named, or, if none is named, the slot that `like` names, for reading log values by rows.
 
     Parameters
     ----------
     adata
-        Cells x genes.
+        Cells x genes, in memory or backed; or a file of cells that stays on disk (`emb._cell_file.CellFile`).
     layer, use_raw, normalization, library_size
         As in :func:`lexicell.emb.cells`.
     like
@@ -105,43 +151,44 @@ def read_values(
         library_size = str(like.get("library_size") or "") or None
         normalization = str(like.get("normalization") or "auto")
     found = find_slot(adata, layer=layer, use_raw=bool(use_raw), normalization=normalization)
-    matrix = _csr(found.rows)
-    # The slot was judged by a sample of its rows.
-    if not np.isfinite(matrix.data).all() or (matrix.data < 0).any():
-        raise InputError(f"{found.label} holds NaN, infinite or negative values.{found.advice(adata)}")
-    if found.logged:
-        log = sp.csr_matrix(matrix, dtype=np.float32)
-    else:
-        log = log_cp10k(matrix, _totals(adata, matrix, library_size))
-    params = {
-        "slot": found.name,
-        "normalization": found.kind,
-        "library_size": library_size or "",
-    }
-    names = np.asarray([str(n) for n in found.genes], dtype=object)
-    return Values(names, log, matrix if found.kind == "counts" else None, params)
+    return LogRows(adata, found, library_size, None if library_size is None else _library(adata, library_size))
 
 
-def _csr(rows: Rows) -> sp.csr_matrix:
-    """The whole matrix as a canonical CSR; what is in memory already is not changed."""
-    block = rows.read(0, rows.shape[0])
+def _library(adata: Any, column: str) -> Any:
+    """Library sizes of all cells: an array, or on disk."""
+    if hasattr(adata, "column"):
+        return adata.column(column)
+    check_key(column, [str(c) for c in adata.obs.columns], "column in obs")
+    return adata.obs[column].to_numpy(dtype=np.float64)
+
+
+def read_values(
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    use_raw: bool | None = None,
+    normalization: str = "auto",
+    library_size: str | None = None,
+    like: Mapping[str, Any] | None = None,
+) -> Values:
+    """Read the log values of all cells; arguments and errors as in :func:`open_values`."""
+    found = open_values(
+        adata, layer=layer, use_raw=use_raw, normalization=normalization, library_size=library_size, like=like
+    )
+    log, matrix = found.read(0, found.n_cells)
+    return Values(found.genes, log, matrix if found.slot.kind == "counts" else None, found.params)
+
+
+def _csr(rows: Rows, start: int, stop: int) -> sp.csr_matrix:
+    """A range of rows as a canonical CSR; what is in memory already is not changed."""
+    block = rows.read(start, stop)
     if isinstance(block, Dense):
         return sp.csr_matrix(block.values)
-    matrix = sp.csr_matrix((block.data, block.indices, block.indptr), shape=rows.shape)
+    matrix = sp.csr_matrix((block.data, block.indices, block.indptr), shape=(stop - start, rows.shape[1]))
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
     return matrix
-
-
-def _totals(adata: AnnData, matrix: sp.csr_matrix, library_size: str | None) -> NDArray[np.float64]:
-    if library_size is None:
-        return np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
-    check_key(library_size, [str(c) for c in adata.obs.columns], "column in obs")
-    totals: NDArray[np.float64] = adata.obs[library_size].to_numpy(dtype=np.float64)
-    if not np.isfinite(totals).all() or (totals < 0).any():
-        raise InputError(f"obs['{library_size}'] holds negative or missing library sizes")
-    return totals
 
 
 def variable_genes(values: Values, n: int) -> NDArray[np.int64]:

@@ -8,6 +8,8 @@ import scipy.sparse as sp
 
 from lexicell._errors import InputError
 from lexicell.core.concepts import (
+    CellScorer,
+    GroupSums,
     cell_scores,
     cell_zscores,
     concept_parts,
@@ -167,16 +169,36 @@ def test_cell_z_equals_the_contrast_z_of_that_cell(rng):
     np.testing.assert_allclose(got, [contrast_scores(row, sets, stats[0]).z[0] for row in z], atol=1e-4)
 
 
-def test_cell_z_does_not_depend_on_the_block(rng, monkeypatch):
-    from lexicell.core import concepts
-
+def test_no_bit_of_a_cell_depends_on_the_cells_beside_it(rng):
     values = sp.random(50, 100, density=0.4, random_state=3, format="csr")
     sets = concept_sets(rng.normal(size=(100, 6)), rng.normal(size=(4, 6)), n_genes=10)
     stats = column_stats(values)
-    args = (*zscore_sparse(values, *stats), sets, stats[0])
-    whole = cell_zscores(*args)
-    monkeypatch.setattr(concepts, "_ROWS", 7)
-    np.testing.assert_allclose(cell_zscores(*args), whole, atol=1e-6)
+    deviations, baseline = zscore_sparse(values, *stats)
+    scorer = CellScorer(baseline, sets, stats[0])
+    whole = scorer.score(deviations)
+    for start in range(0, 50, 7):
+        part = scorer.score(sp.csr_matrix(deviations[start : start + 7]))
+        for got, expected in zip(part, whole, strict=True):
+            np.testing.assert_array_equal(got, expected[start : start + 7])
+
+
+def test_raw_scores_are_those_of_cells_less_those_of_an_empty_one(rng):
+    values = sp.random(30, 100, density=0.4, random_state=3, format="csr")
+    sets = concept_sets(rng.normal(size=(100, 6)), rng.normal(size=(4, 6)), n_genes=10)
+    stats = column_stats(values)
+    deviations, baseline = zscore_sparse(values, *stats)
+    expected = cell_scores(deviations, baseline, sets) - baseline @ sets.toarray().T
+    np.testing.assert_allclose(CellScorer(baseline, sets, stats[0]).raw(deviations), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_sparse", [True, False])
+def test_group_sums_leave_out_cells_of_no_group(rng, is_sparse):
+    values, codes = rng.normal(size=(20, 5)), rng.integers(-1, 3, 20)
+    sums = GroupSums(3, 5)
+    for start in range(0, 20, 6):
+        block = values[start : start + 6]
+        sums.add(sp.csr_matrix(block) if is_sparse else block, codes[start : start + 6])
+    np.testing.assert_allclose(sums.sums, [values[codes == k].sum(axis=0) for k in range(3)], atol=1e-12)
 
 
 def test_parts_of_a_concept_sum_to_its_score_and_to_its_z(rng):

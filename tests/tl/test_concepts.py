@@ -11,6 +11,7 @@ from scipy import stats
 from lexicell import emb, tl
 from lexicell._errors import InputError, MissingKeyError
 from lexicell.core.concepts import concept_sets
+from lexicell.embedders import _weights
 
 KINDS = ("alpha", "beta", "gamma")
 
@@ -243,3 +244,51 @@ def test_bad_input_is_refused_and_nothing_written(kinds_adata, asked, change, er
     with pytest.raises(error, match=message):
         tl.concepts(kinds_adata, **asked | change)
     assert list(kinds_adata.obsm) == before
+
+
+@pytest.fixture
+def local_genes(kinds_adata, rng):
+    """Gene vectors that say the local embedder made them."""
+    from lexicell import GeneEmbedding
+    from lexicell.sources import lexicon as shipped
+
+    name, revision = shipped.manifest()["space"].partition("/")[0].split("@")
+    about = {"embedder": name, "revision": revision}
+    return GeneEmbedding.from_vectors(kinds_adata.var_names, rng.normal(size=(240, 384)), provenance=about)
+
+
+def test_a_query_longer_than_the_model_reads_is_said_every_time(kinds_adata, local_genes):
+    pytest.importorskip("tokenizers")
+    if not _weights.present():
+        pytest.skip("no weights of the local embedder")
+    long = "axonal transport of cargo along microtubules " * 60
+    # The second time its vector comes from the store.
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="is 5.. tokens long and embedder 'local' reads 256") as told:
+            tl.concepts(kinds_adata, [long, "axonal transport"], genes=local_genes)
+        assert len(told) == 1
+        assert "the query 'axonal transport of cargo along" in str(told[0].message)
+
+
+def test_a_query_of_gene_names_alone_is_said(kinds_adata, local_genes, monkeypatch):
+    from lexicell import embedders
+
+    monkeypatch.setattr(embedders, "embed", lambda texts, *_, **__: np.ones((len(texts), 384), dtype=np.float32))
+    with pytest.warns(UserWarning, match="name genes only: 'g1 g20'; .*gene_neighbors"):
+        tl.concepts(kinds_adata, ["g1 g20", "what g1 does in cells"], genes=local_genes)
+
+
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        ([], "a query is empty"),
+        (["apoptosis", "  "], "a query is empty"),
+        (["apoptosis", "?!"], r"holds no word: '\?!'"),
+        (["apoptosis", "apoptosis "], "stand more than once: apoptosis"),
+    ],
+    ids=["none", "blank", "marks", "twice"],
+)
+def test_bad_queries_are_refused_before_work(kinds_adata, local_genes, queries, message):
+    with pytest.raises(InputError, match=message):
+        tl.concepts(kinds_adata, queries, genes=local_genes)
+    assert "text_concepts" not in kinds_adata.obsm

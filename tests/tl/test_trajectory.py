@@ -181,6 +181,28 @@ def test_words_find_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["params"]["root"].tolist() == ["words:early things"]
 
 
+def test_words_of_the_lexicon_need_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lexicell import embedders
+    from lexicell.core.embedding import GeneEmbedding
+    from lexicell.sources import lexicon
+
+    table, vectors = lexicon.load()
+    wanted = int(np.flatnonzero(table["concept"] == "autophagy")[0])
+    away = vectors[[20, 60, 100, 140, 180]].astype(float)
+    name, revision = lexicon.manifest()["space"].partition("/")[0].split("@")
+    genes = GeneEmbedding.from_vectors(
+        fork().var_names, np.vstack([vectors[[wanted]], away]), provenance={"embedder": name, "revision": revision}
+    )
+
+    def none_here(*_: object, **__: object) -> None:
+        raise AssertionError("a model was asked")
+
+    monkeypatch.setattr(embedders, "embed", none_here)
+    adata = fork()
+    found = run(adata, root="words:Autophagy", genes=genes)
+    assert adata.obs.loc[found["components"]["root"].iloc[0], "time"] < 0.3
+
+
 def test_a_cell_name_counts_before_what_it_could_also_mean() -> None:
     adata = fork()
     adata.obs_names = ["stage=late", *adata.obs_names[1:]]

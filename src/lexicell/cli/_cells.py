@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._errors import InputError
-from ._options import CELLS, COUNT_OPTIONS, GENE_OPTIONS, GENES_FILE, SEED, TOP_N, genes_of, output_option, read, say
+from ._options import (
+    CELLS,
+    COUNT_OPTIONS,
+    GENE_OPTIONS,
+    GENES_FILE,
+    LAYER,
+    NORMALIZATION,
+    SEED,
+    TOP_N,
+    USE_RAW,
+    genes_of,
+    output_option,
+    read,
+    say,
+)
 
 if TYPE_CHECKING:
     from ..embedders import CostEstimate
@@ -131,10 +145,17 @@ def _agreed(quote: CostEstimate) -> bool:
 @output_option("coverage.tsv")
 @GENES_FILE
 @GENE_OPTIONS
-@click.option("--layer", help="Layer to read instead of X.")
-@click.option("--use-raw", is_flag=True, help="Read .raw instead of X.")
+@LAYER
+@USE_RAW
+@NORMALIZATION
 def coverage(
-    cells: Path, output: Path, genes_file: Path | None, layer: str | None, use_raw: bool, **options: Any
+    cells: Path,
+    output: Path,
+    genes_file: Path | None,
+    layer: str | None,
+    use_raw: bool,
+    normalization: str,
+    **options: Any,
 ) -> None:
     """Account for every gene.
 
@@ -145,7 +166,8 @@ def coverage(
 
     check_writable(output)
     adata = read(cells)
-    found = emb.coverage(adata, genes_of(adata, genes_file, **options), layer=layer, use_raw=use_raw)
+    known = genes_of(adata, genes_file, **options)
+    found = emb.coverage(adata, known, layer=layer, use_raw=use_raw, normalization=normalization)
     found.to_tsv(output)
     s = found.summary
     ways = ", ".join(f"{n:,} by {way}" for way, n in s["matched_by"].items())

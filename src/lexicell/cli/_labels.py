@@ -7,7 +7,18 @@ from typing import Any
 
 import click
 
-from ._options import CELLS, GENE_OPTIONS, GENES_FILE, SEED, SLOT_OPTIONS, genes_of, output_option, read, say
+from ._options import (
+    CELLS,
+    GENE_OPTIONS,
+    GENES_FILE,
+    SEED,
+    SLOT_OPTIONS,
+    genes_or_recorded,
+    key_option,
+    output_option,
+    read,
+    say,
+)
 
 
 def _slot(options: dict[str, Any]) -> dict[str, Any]:
@@ -30,6 +41,8 @@ def _slot(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--min-score", default=0.5, show_default=True, help="Below this best score a suggestion is unsure.")
 @click.option("--min-margin", default=0.25, show_default=True, help="Below this lead a suggestion is unsure.")
 @click.option("--smoothing/--no-smoothing", default=True, show_default=True, help="Spread scores over neighbours.")
+@click.option("--use-rep", default="X_text", show_default=True, help="The embedding whose genes and slot are used.")
+@key_option("text_suggested", "Prefix of what is written.")
 @GENES_FILE
 @GENE_OPTIONS
 @SLOT_OPTIONS
@@ -38,6 +51,8 @@ def annotate(
     output: Path,
     types_file: Path | None,
     group: tuple[str, ...],
+    use_rep: str,
+    key_added: str,
     genes_file: Path | None,
     organism: str | None,
     source: str,
@@ -51,26 +66,25 @@ def annotate(
     """  # fmt: skip
     from .. import tl
     from .._io import check_writable, write_cells
-    from .._keys import SUGGESTED, UNS
+    from .._keys import UNS
 
     check_writable(output)
     types = None if types_file is None else _read_types(types_file)
     adata = read(cells)
     if options["examples"] is None:
-        options["genes"] = genes_of(
-            adata, genes_file, organism=organism, source=source, embedder=embedder, id_column=id_column
-        )
-    tl.annotate(adata, types, group=list(group) or None, **_slot(options))
+        texts = {"organism": organism, "embedder": embedder, "id_column": id_column}
+        options["genes"] = genes_or_recorded(adata, genes_file, use_rep, source=source, **texts)
+    tl.annotate(adata, types, group=list(group) or None, use_rep=use_rep, key_added=key_added, **_slot(options))
     write_cells(adata, output)
-    found = adata.uns[UNS][SUGGESTED]
+    found = adata.uns[UNS][key_added]
     if "table" in found:
         columns = ["group", "cells", "suggested", "best", "runner_up", "score", "margin"]
         click.echo(found["table"][columns].to_string(index=False, float_format="%.2f"))
     named = found["types"]["marker_look_up"].ne("").sum() if "types" in found else 0
     if named:
         say(f"careful: {named} descriptions name gene symbols, which is a marker look-up; they were masked")
-    unsure = (adata.obs[SUGGESTED] == "unsure").mean()
-    say(f"{output}: suggested types in obs['{SUGGESTED}']; {unsure:.0%} of cells are unsure")
+    unsure = (adata.obs[key_added] == "unsure").mean()
+    say(f"{output}: suggested types in obs['{key_added}']; {unsure:.0%} of cells are unsure")
 
 
 def _read_types(path: Path) -> dict[str, str]:
@@ -83,7 +97,8 @@ def _read_types(path: Path) -> dict[str, str]:
     shipped = dict(zip(table["cell_type"], table["description"], strict=True))
     found: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        name, tab, description = (part.strip() for part in line.partition("\t"))
+        before, tab, after = line.partition("\t")
+        name, description = before.strip(), after.strip()
         if not name:
             continue
         if not tab and name not in shipped:

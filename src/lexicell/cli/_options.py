@@ -33,9 +33,9 @@ GENE_OPTIONS = _options(
         "--id-column", help="Column of var that holds the gene ids; default: var_names, or what matches best."
     ),
 )
-_LAYER = click.option("--layer", help="Layer to read instead of X.")
-_USE_RAW = click.option("--use-raw", is_flag=True, help="Read .raw instead of X.")
-_NORMALIZATION = click.option(
+LAYER = click.option("--layer", help="Layer to read instead of X.")
+USE_RAW = click.option("--use-raw", is_flag=True, help="Read .raw instead of X.")
+NORMALIZATION = click.option(
     "--normalization",
     default="auto",
     show_default=True,
@@ -44,8 +44,8 @@ _NORMALIZATION = click.option(
 _LIBRARY_SIZE = click.option(
     "--library-size", help="Column of obs with totals over all genes, for matrices already subset."
 )
-COUNT_OPTIONS = _options(_LAYER, _USE_RAW, _NORMALIZATION, _LIBRARY_SIZE)
-SLOT_OPTIONS = _options(_LAYER, _USE_RAW, _LIBRARY_SIZE)
+COUNT_OPTIONS = _options(LAYER, USE_RAW, NORMALIZATION, _LIBRARY_SIZE)
+SLOT_OPTIONS = _options(LAYER, USE_RAW, _LIBRARY_SIZE)
 
 
 def _read_top_n(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str | None:
@@ -77,6 +77,10 @@ def output_option(default: str | None = None) -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
+def key_option(default: str, what: str = "Name of the result.") -> Callable[[Any], Any]:
+    return click.option("--key-added", default=default, show_default=True, help=what)
+
+
 def read(path: Path) -> AnnData:
     from .._io import read_cells
 
@@ -92,3 +96,15 @@ def genes_of(adata: AnnData, file: Path | None, **options: Any) -> GeneEmbedding
     from ..sources.vectors import read_vectors
 
     return emb.genes(adata, **options) if file is None else read_vectors(file)
+
+
+def genes_or_recorded(
+    adata: AnnData, file: Path | None, use_rep: str, *, source: str = "bundled", **options: Any
+) -> GeneEmbedding | None:
+    """The gene vectors asked for; None, those of the embedding there, where none were asked for."""
+    from .._values import recorded
+
+    asked = file is not None or source != "bundled" or any(v is not None for v in options.values())
+    if not asked and recorded(adata, use_rep):
+        return None
+    return genes_of(adata, file, source=source, **options)

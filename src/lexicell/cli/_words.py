@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import CELLS, SEED, output_option, read, say
+from ._options import (
+    CELLS,
+    GENE_OPTIONS,
+    GENES_FILE,
+    SEED,
+    genes_of,
+    genes_or_recorded,
+    key_option,
+    output_option,
+    read,
+    say,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +30,13 @@ QUERY = click.option("-q", "--query", "query", multiple=True, help="A phrase, su
 QUERIES = click.option(
     "--queries", "file", type=click.Path(path_type=Path), help="File with a phrase a line; lines with # are left out."
 )
+
+READ_LAYER = click.option("--layer", help="Layer to read instead of what the embedding read.")
+READ_RAW = click.option(
+    "--use-raw/--no-use-raw", default=None, help="Read .raw, or X, instead of what the embedding read."
+)
+
+_WIDTH = 60  # characters of a phrase or a list of genes on the screen
 
 
 def _queries(query: tuple[str, ...], file: Path | None) -> list[str] | None:
@@ -52,7 +70,8 @@ def _deliver(adata: AnnData, output: Path, table: pd.DataFrame, *, index: bool =
         write_aside(output, partial(table.to_csv, sep="\t" if output.suffix == ".tsv" else ",", index=index))
     else:
         write_cells(adata, output)
-    click.echo(table.head(30).to_string(index=index, float_format="%.3g"))
+    shown = table.head(30).rename(columns=lambda name: str(name)[:_WIDTH])
+    click.echo(shown.to_string(index=index, float_format="%.3g", max_colwidth=_WIDTH))
     say(f"{output}: written")
 
 
@@ -66,11 +85,39 @@ def _deliver(adata: AnnData, output: Path, table: pd.DataFrame, *, index: bool =
 @click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs inside and outside a group.")
 @click.option("--dense", is_flag=True, help="Use all genes with their signed cosines, for comparison.")
 @click.option("--n-genes", default=50, show_default=True, help="Genes a phrase.")
-@click.option("--layer", help="Layer to read instead of what the embedding read.")
-@click.option("--use-raw/--no-use-raw", default=None, help="Read .raw, or X, instead of what the embedding read.")
+@READ_LAYER
+@READ_RAW
 @USE_REP
+@key_option("text_concepts", "Key of the scores in obsm.")
+@GENES_FILE
+@GENE_OPTIONS
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Do not load the file: from file to file, with obs, var and the scores alone in the output. Goes on where it "
+    "was interrupted. The options below imply it.",
+)
+@click.option("--normalization", help="What the values are: auto, counts, abundance or log1p.")
+@click.option("--library-size", help="Column of obs with totals over all genes, for matrices already subset.")
+@click.option("--resume/--no-resume", default=None, help="Go on with an interrupted run, or start anew.")
+@click.option("--chunk-size", type=int, help="Cells worked on at a time; default: as many as fit a few megabytes.")
 def concepts(
-    cells: Path, output: Path, query: tuple[str, ...], file: Path | None, use_rep: str, **options: Any
+    cells: Path,
+    output: Path,
+    query: tuple[str, ...],
+    file: Path | None,
+    use_rep: str,
+    genes_file: Path | None,
+    organism: str | None,
+    source: str,
+    embedder: str | None,
+    id_column: str | None,
+    stream: bool,
+    normalization: str | None,
+    library_size: str | None,
+    resume: bool | None,
+    chunk_size: int | None,
+    **options: Any,
 ) -> None:
     """Score cells and groups by phrases.
 
@@ -78,19 +125,47 @@ def concepts(
     table: of the groups with --groupby, else of the cells.
     """
     from .. import tl
-    from .._keys import CONCEPTS, UNS
+    from .._keys import UNS
 
     _check(output)
     words = _queries(query, file)
+    texts: dict[str, Any] = {"organism": organism, "source": source, "embedder": embedder, "id_column": id_column}
+    of_streams = {
+        "normalization": normalization, "library_size": library_size, "resume": resume, "chunk_size": chunk_size
+    }  # fmt: skip
+    given = {name: value for name, value in of_streams.items() if value is not None}
+    if stream or given:
+        _stream(cells, output, words, genes_file, texts, {"use_rep": use_rep, **options, **given})
+        return
     adata = read(cells)
-    tl.concepts(adata, words, use_rep=use_rep, **options)
+    known = genes_or_recorded(adata, genes_file, use_rep, **texts)
+    tl.concepts(adata, words, use_rep=use_rep, genes=known, **options)
     grouped = options["groupby"] is not None
     table = (
         adata.uns[UNS][use_rep]["concepts"]["table"].sort_values("z", ascending=False)
         if grouped
-        else adata.obsm[CONCEPTS]
+        else adata.obsm[options["key_added"]]
     )
     _deliver(adata, output, table, index=not grouped)
+
+
+def _stream(
+    cells: Path,
+    output: Path,
+    words: list[str] | None,
+    file: Path | None,
+    texts: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    from anndata import AnnData
+
+    from .. import concepts_file
+    from ..emb._cell_file import open_cells
+
+    with open_cells(cells) as opened:
+        n_cells, var = opened.n_obs, opened.var
+    concepts_file(cells, output, genes_of(AnnData(var=var), file, **texts), words, **options)
+    say(f"{output}: scores of {n_cells:,} cells in obsm['{options['key_added']}']")
 
 
 def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
@@ -114,6 +189,7 @@ def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @click.option("--label", help="The class whose decision is explained; default: the second of two.")
 @click.option("--n-genes", default=25, show_default=True, help="Genes kept, by size of their part.")
 @USE_REP
+@key_option("explain")
 def explain(cells: Path, output: Path, use_rep: str, model: Path | None, **options: Any) -> None:
     """Split an embedding, a difference, a score or a decision into genes.
 
@@ -127,7 +203,7 @@ def explain(cells: Path, output: Path, use_rep: str, model: Path | None, **optio
     classifier = None if model is None else LinearClassifier.load(model)
     adata = read(cells)
     tl.explain(adata, use_rep=use_rep, classifier=classifier, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep]["explain"]["table"])
+    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
 
 
 @click.command()
@@ -140,6 +216,7 @@ def explain(cells: Path, output: Path, use_rep: str, model: Path | None, **optio
 @QUERIES
 @click.option("--groupby", help="Column of obs: the movement is summed up for each group.")
 @USE_REP
+@key_option("perturb")
 def perturb(
     cells: Path,
     output: Path,
@@ -160,7 +237,7 @@ def perturb(
     words = _queries(query, file)
     adata = read(cells)
     tl.perturb(adata, list(targets), queries=words, use_rep=use_rep, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep]["perturb"]["table"])
+    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
 
 
 @click.command("rank-perturbations")
@@ -176,6 +253,7 @@ def perturb(
 @click.option("--n-genes", default=50, show_default=True, help="Genes kept a type.")
 @click.option("--n-permutations", default=2000, show_default=True, help="Where not all arrangements are listed.")
 @USE_REP
+@key_option("rank_perturbations")
 @SEED
 def rank_perturbations(cells: Path, output: Path, use_rep: str, **options: Any) -> None:
     """Rank genes by how far their removal leads diseased cells to control.
@@ -188,7 +266,7 @@ def rank_perturbations(cells: Path, output: Path, use_rep: str, **options: Any) 
     _check(output)
     adata = read(cells)
     tl.rank_perturbations(adata, use_rep=use_rep, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep]["rank_perturbations"]["table"])
+    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
 
 
 @click.command()
@@ -205,6 +283,9 @@ def rank_perturbations(cells: Path, output: Path, use_rep: str, **options: Any) 
 @QUERY
 @QUERIES
 @USE_REP
+@key_option("programmes")
+@READ_LAYER
+@READ_RAW
 def programmes(
     cells: Path, output: Path, query: tuple[str, ...], file: Path | None, use_rep: str, **options: Any
 ) -> None:
@@ -219,4 +300,4 @@ def programmes(
     words = _queries(query, file)
     adata = read(cells)
     tl.programmes(adata, queries=words, use_rep=use_rep, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep]["programmes"]["table"])
+    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])

@@ -7,6 +7,7 @@ related genes outweigh the few that the phrase is about. So a concept is a spars
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +17,9 @@ from .._errors import InputError
 
 __all__ = [
     "N_GENES",
+    "CellScorer",
     "ConceptScores",
+    "GroupSums",
     "cell_scores",
     "cell_zscores",
     "concept_parts",
@@ -27,8 +30,6 @@ __all__ = [
 
 N_GENES = 50
 """Genes that stand for a concept."""
-
-_ROWS = 8192  # cells at a time
 
 
 def concept_sets(
@@ -147,21 +148,83 @@ def cell_zscores(
     -------
     Shape ``(n_cells, n_concepts)``, float32.
     """
-    bins = expression_bins(expression)
-    member = np.eye(bins.max() + 1)[bins] / np.bincount(bins)
-    in_bin = np.asarray(sets @ (member > 0))
-    squared = np.asarray(sets.power(2) @ (member > 0))
-    out = np.empty((deviations.shape[0], sets.shape[0]), dtype=np.float32)
-    for start in range(0, len(out), _ROWS):
-        rows = sp.csr_matrix((deviations if random_sets is None else random_sets)[start : start + _ROWS])
-        mean = rows @ member + baseline @ member
-        # (x + b)^2 = x (x + 2 b) + b^2 with x stored: no sparse sum, which would cost more than all the rest.
-        grown = rows.data * (rows.data + 2 * baseline[rows.indices])
-        square = sp.csr_matrix((grown, rows.indices, rows.indptr), shape=rows.shape) @ member + baseline**2 @ member
-        spread = np.maximum(square - mean**2, 0.0) @ squared.T
-        off = cell_scores(sp.csr_matrix(deviations[start : start + _ROWS]), baseline, sets) - mean @ in_bin.T
-        out[start : start + _ROWS] = np.divide(off, np.sqrt(spread), out=np.zeros_like(off), where=spread > 0)
-    return out
+    return CellScorer(baseline, sets, expression).score(deviations, random_sets=random_sets)[1]
+
+
+class CellScorer:
+    """Concept scores of any rows of one data set; the bits of a row do not depend on the rows beside it.
+
+    Parameters
+    ----------
+    baseline, sets
+        As in :func:`cell_scores`.
+    expression
+        Mean expression of each gene, shape ``(n_genes,)``.
+    """
+
+    def __init__(self, baseline: NDArray[np.float64], sets: sp.csr_matrix, expression: ArrayLike) -> None:
+        self._baseline, self._bins = np.asarray(baseline, dtype=np.float64), expression_bins(expression)
+        self._n_concepts = sets.shape[0]
+        by_gene = sp.csc_matrix(sets)
+        self._sets = (by_gene.indptr.astype(np.int64), by_gene.indices.astype(np.int64), by_gene.data.astype(float))
+        member = np.eye(self._bins.max() + 1)[self._bins]
+        self._size = member.sum(axis=0)
+        self._share, self._squared = np.asarray(sets @ member), np.asarray(sets.power(2) @ member)
+        self._at_zero = np.asarray(sets @ self._baseline)
+        self._mean, self._square = self._baseline @ member, self._baseline**2 @ member
+
+    def raw(self, deviations: sp.csr_matrix) -> NDArray[np.float64]:
+        """Weighted sum of the deviations of each concept's genes: the score less that of an empty cell."""
+        from ._kernels._concepts import sum_sets
+
+        out = np.zeros((deviations.shape[0], self._n_concepts))
+        sum_sets(*_csr_arrays(deviations), *self._sets, out)
+        return out
+
+    def score(
+        self, deviations: sp.csr_matrix, *, random_sets: sp.csr_matrix | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """What `raw` gives, and the scores of :func:`cell_zscores`; both ``(n_cells, n_concepts)``."""
+        from ._kernels._concepts import sum_bins, to_scale
+
+        others = deviations if random_sets is None else random_sets
+        sums, squares = (np.zeros((others.shape[0], len(self._size))) for _ in range(2))
+        # (x + b)^2 = x (x + 2 b) + b^2 with x stored: only what is stored is looked at.
+        sum_bins(*_csr_arrays(others), self._baseline, self._bins, sums, squares)
+        mean = (sums + self._mean) / self._size
+        variance = np.maximum((squares + self._square) / self._size - mean**2, 0.0)
+        raw = self.raw(deviations)
+        out = np.empty(raw.shape, dtype=np.float32)
+        to_scale(raw + self._at_zero, mean, variance, self._share, self._squared, out)
+        return raw, out
+
+
+class GroupSums:
+    """Sums of rows by group, added one after the other, so that blocks change no bit.
+
+    Attributes
+    ----------
+    sums
+        ``(n_groups, n_columns)`` float64.
+    """
+
+    def __init__(self, n_groups: int, n_columns: int) -> None:
+        self.sums = np.zeros((n_groups, n_columns))
+
+    def add(self, rows: Any, codes: NDArray[np.int64]) -> None:
+        """Add rows, dense or sparse, to the groups that `codes` name; a negative code leaves a row out."""
+        from ._kernels._concepts import add_rows, add_sparse_rows
+
+        codes = np.ascontiguousarray(codes, dtype=np.int64)
+        if sp.issparse(rows):
+            add_sparse_rows(*_csr_arrays(rows), codes, self.sums)
+        else:
+            add_rows(np.ascontiguousarray(rows, dtype=np.float64), codes, self.sums)
+
+
+def _csr_arrays(matrix: sp.csr_matrix) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The three arrays in one form, so that loops are compiled once."""
+    return matrix.data.astype(float, copy=False), matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
 
 
 def expression_bins(expression: ArrayLike, n_bins: int = 10) -> NDArray[np.int64]:

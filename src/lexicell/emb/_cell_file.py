@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError, LexicellError, check_key
 from .._io import check_readable, unreadable
+from .._keys import UNS
 from .._matrix import CsrRows, Dense, Rows, Sparse, open_rows
 from ._copy import copy_element, copy_rows, words
 
@@ -140,6 +141,27 @@ class CellFile:
         except (TypeError, ValueError):
             raise InputError(f"obs['{name}'] holds no numbers; library_size= needs totals over all genes") from None
 
+    def labels(self, name: str) -> pd.Series[Any]:
+        """A column of ``obs``, in memory.
+
+        Raises
+        ------
+        MissingKeyError
+            If there is no such column.
+        """
+        from anndata.io import read_elem
+
+        obs = self._root["obs"]
+        check_key(name, [str(c) for c in obs.attrs.get("column-order", [])], "column in obs")
+        return pd.Series(read_elem(obs[name]), name=name)
+
+    def recorded(self, key: str) -> dict[str, Any]:
+        """What lexicell noted about ``obsm[key]``; empty where it noted nothing."""
+        from anndata.io import read_elem
+
+        place = f"uns/{UNS}/{key}/params"
+        return {"params": read_elem(self._root[place])} if self.uns and place in self._root else {}
+
     def copy_obs(self, target: Any) -> None:
         """Write ``obs`` into the zarr or h5py group `target`, some rows at a time."""
         if not hasattr(self._root["obs"], "keys"):
@@ -210,6 +232,8 @@ class _TenX(CellFile):
     def column(self, name: str) -> Any:
         """There are no columns."""
         return check_key(name, [], "column in obs")
+
+    labels = column
 
     def _index(self) -> Any:
         return self._root["matrix"]["barcodes"]

@@ -28,7 +28,7 @@ from ._passes import Here, Place, known_moments, look_at_all, write_embedding
 from ._result import check_output, create_store, finish, partial_path, shard_path
 from ._shared import OWN, Joined, check_key_added, describe, join, make_entry, named, text_sources, warn_empty
 
-__all__ = ["embed_file"]
+__all__ = ["check_columns", "check_room", "embed_file"]
 
 
 def embed_file(
@@ -145,7 +145,7 @@ def embed_file(
         raise InputError(f"the output is the input, '{source_path}', which is never changed; name another file")
     folder = Folder(partial_path(target, shard))
     with open_cells(source_path) as source:
-        _check_columns(source, layer, use_raw=use_raw, dask=dask)
+        check_columns(source, layer or ("raw" if use_raw else "X"), dask=dask)
         slot = find_slot(source, layer=layer, use_raw=use_raw, normalization=normalization)
         library = None if library_size is None else source.column(library_size)
         check_question(
@@ -158,7 +158,7 @@ def embed_file(
         _begin(folder, job, genes, joined, resume=resume)
         if not folder.delivered():
             engine = Engine(job, folder.genes(), slot.rows, library, n_jobs=n_threads(n_jobs), chunk_size=chunk_size)
-            _check_room(target, job, job.project or engine.dim, len(set(shards) - folder.done()))
+            check_room(target, job, job.project or engine.dim, len(set(shards) - folder.done()))
             try:
                 with ExitStack() as stack:
                     place = _place(dask, engine, folder, stack)
@@ -189,9 +189,8 @@ def _check_shard(shard: tuple[int, int] | None, dask: str | None) -> None:
         raise InputError(f"shard {i}/{n}: give i/n with i from 0 to n - 1")
 
 
-def _check_columns(source: CellFile, layer: str | None, *, use_raw: bool, dask: str | None) -> None:
+def check_columns(source: CellFile, name: str, *, dask: str | None = None) -> None:
     """Say what a matrix stored by genes costs, before it is paid."""
-    name = layer or ("raw" if use_raw else "X")
     if name not in ("X", "raw") and name not in source.layers:
         return  # find_slot complains
     if getattr(source.matrix(name), "format", "") != "csc":
@@ -208,7 +207,7 @@ def _check_columns(source: CellFile, layer: str | None, *, use_raw: bool, dask: 
     )
 
 
-def _check_room(output: Path, job: Job, dim: int, n_shards: int) -> None:
+def check_room(output: Path, job: Job, dim: int, n_shards: int) -> None:
     """Refuse to begin what cannot end for want of room."""
     per_shard = job.shard_rows * (dim * np.dtype(job.dtype).itemsize + 8)
     # An h5ad file is written beside the finished shards.

@@ -143,11 +143,16 @@ class Folder:
         self, job: Job, genes: Mapping[str, NDArray[Any]], vectors: NDArray[np.float32], space: GeneSpace | None
     ) -> None:
         """Write the question; the job last, since it says that all is there."""
-        (self.path / "done").mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         self.save("vectors.npy", lambda f: np.save(f, vectors))
         self.save_arrays("genes", genes)
         if space is not None:
             self.save_arrays("space", space.to_dict())
+        self.begin_job(job)
+
+    def begin_job(self, job: Job) -> None:
+        """Write a question that needs no more than its job."""
+        (self.path / "done").mkdir(parents=True, exist_ok=True)
         self.save("job.json", lambda f: f.write(json.dumps(asdict(job), indent=1).encode()))
 
     def check(self, asked: Job) -> None:

@@ -14,7 +14,7 @@ from ._engine import Engine, Projection, Sums, add
 from ._job import Folder, Job
 from ._result import shard_writer
 
-__all__ = ["Here", "Place", "known_moments", "look_at_all", "make_ready", "write_embedding"]
+__all__ = ["Here", "Place", "known_moments", "look_at_all", "make_ready", "sum_over_cells", "write_embedding"]
 
 _CHECKPOINT = 8  # groups of shards between two records of the sums over all cells
 
@@ -54,12 +54,12 @@ def look_at_all(folder: Folder, job: Job, engine: Engine, place: Place, *, show:
     """Find out what must be known of all cells before the first is written, and make `engine` ready to embed."""
     if PRESETS[job.preset].z_scored:
         with progress("Means and spreads of genes", job.n_shards, show=show) as advance:
-            _sum(folder, "moments", job, place.moments, advance)
+            sum_over_cells(folder, "moments", job, place.moments, advance)
     engine.set_moments(known_moments(folder, job))
     if job.project:
         if folder.arrays("projection") is None:
             with progress("Principal axes", job.n_shards, show=show) as advance:
-                _sum(folder, "covariance", job, place.covariance, advance)
+                sum_over_cells(folder, "covariance", job, place.covariance, advance)
             sums = folder.arrays("covariance") or {}
             folder.save_arrays("projection", Projection.fit(sums, engine.origin, job.project).arrays())
         make_ready(folder, job, engine)
@@ -94,7 +94,8 @@ def known_moments(folder: Folder, job: Job) -> Moments | None:
     return sums.moments()
 
 
-def _sum(folder: Folder, name: str, job: Job, work: Callable[..., Iterable[Sums]], advance: Advance) -> None:
+def sum_over_cells(folder: Folder, name: str, job: Job, work: Callable[..., Iterable[Sums]], advance: Advance) -> None:
+    """Add up what `work` gives for groups of shards, in their order, and record the sums from time to time."""
     groups = job.groups()
     sums: Sums = folder.arrays(name) or {}
     first = int(sums.pop("next", np.array(0)))

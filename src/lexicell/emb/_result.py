@@ -21,7 +21,17 @@ from ._copy import copy_element
 from ._job import Folder, Job
 from ._shared import warn_empty
 
-__all__ = ["create_store", "finish", "merge_shards", "partial_path", "shard_path", "shard_writer"]
+__all__ = [
+    "begin_store",
+    "check_output",
+    "create_store",
+    "finish",
+    "merge_shards",
+    "new_array",
+    "partial_path",
+    "shard_path",
+    "shard_writer",
+]
 
 Write = Callable[[int, NDArray[Any], NDArray[np.float64], int], None]
 
@@ -43,6 +53,19 @@ def create_store(
     """Make the result with everything but the embedding; `source` gives ``obs``, None leaves it out."""
     if (folder.path / "store.json").exists():
         return
+    root = begin_store(folder, var, {_keys.UNS: {job.key: dict(entry)}}, source)
+    new_array(root["obsm"], job.key, (job.n_cells, dim), (job.shard_rows, dim), job.dtype)
+    column = _keys.coverage(_keys.prefix(job.key))
+    if column in root["obs"]:
+        del root["obs"][column]
+    new_array(root["obs"], column, (job.n_cells,), (job.shard_rows,), "float64")
+    order = [c for c in root["obs"].attrs["column-order"] if c != column]
+    root["obs"].attrs["column-order"] = [*order, column]
+    folder.save("store.json", lambda f: f.write(b"{}"))
+
+
+def begin_store(folder: Folder, var: pd.DataFrame, uns: Mapping[str, Any], source: CellFile | None) -> Any:
+    """An AnnData without cells' data in the folder; `source` gives ``obs``, None leaves it out. Gives its root."""
     from anndata.io import write_elem
 
     if folder.store.exists():
@@ -52,19 +75,12 @@ def create_store(
     for part in ("layers", "obsp", "varm", "varp", "obsm"):
         write_elem(root, part, {})
     write_elem(root, "var", var)
-    write_elem(root, "uns", {_keys.UNS: {job.key: dict(entry)}})
+    write_elem(root, "uns", dict(uns))
     if source is not None:
         source.copy_obs(root)
     else:
         write_elem(root, "obs", pd.DataFrame(index=pd.Index([], dtype=str)))
-    _array(root["obsm"], job.key, (job.n_cells, dim), (job.shard_rows, dim), job.dtype)
-    column = _keys.coverage(_keys.prefix(job.key))
-    if column in root["obs"]:
-        del root["obs"][column]
-    _array(root["obs"], column, (job.n_cells,), (job.shard_rows,), "float64")
-    order = [c for c in root["obs"].attrs["column-order"] if c != column]
-    root["obs"].attrs["column-order"] = [*order, column]
-    folder.save("store.json", lambda f: f.write(b"{}"))
+    return root
 
 
 def _new_group(path: Path) -> Any:
@@ -81,7 +97,8 @@ def _new_group(path: Path) -> Any:
     return zarr.open_group(str(path), mode="w", zarr_format=version)
 
 
-def _array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
+def new_array(group: Any, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
+    """An array in a zarr group, as anndata marks it, to be filled chunk by chunk."""
     # Not compressed: the digits of an embedding are noise, which compresses by a tenth at a great cost.
     chunks = tuple(min(c, max(s, 1)) for c, s in zip(chunks, shape, strict=True))
     if hasattr(group, "create_array"):

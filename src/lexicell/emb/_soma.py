@@ -59,6 +59,11 @@ class SomaFile(CellFile):
             raise InputError(f"obs['{name}'] holds no numbers; library_size= needs totals over all genes")
         return values.to_numpy(dtype=np.float64)
 
+    def labels(self, name: str) -> pd.Series[Any]:
+        """A column of ``obs``, in memory."""
+        check_key(name, self._columns(), "column in obs")
+        return self._read(name).rename(name)
+
     def copy_obs(self, target: Any) -> None:
         """Write ``obs`` into the zarr or h5py group `target`, a column at a time."""
         from anndata.io import write_elem

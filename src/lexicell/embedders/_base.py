@@ -49,6 +49,8 @@ class Embedder(Protocol):
         (no more retries, no more waiting); what they return is still stored.
     ``truncated(texts) -> sequence of int``
         Positions of the texts that are longer than the model reads; the caller is warned.
+    ``token_counts(texts) -> sequence of int``, ``max_tokens`` : int
+        Tokens of each text, uncut, and how many the model reads: so that a warning can tell both.
     ``quote(texts) -> Quote``
         Tokens, requests and money for texts, for :func:`lexicell.embedders.estimate_cost`; sends nothing.
     ``dim_known`` : bool, default True

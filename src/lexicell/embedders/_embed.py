@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._errors import InputError, ProviderError
+from .._errors import InputError, LexicellError, ProviderError
 from .._progress import progress
 from ..store import Store
 from ._base import Embedder, space_of
@@ -20,6 +20,7 @@ from ._registry import get
 Keep = Callable[[Sequence[int], object], None]
 
 _BATCH_SIZE = 64
+_SURELY_SHORT = 100  # characters: no model reads fewer tokens, so that its tokenizer need not be loaded to know
 
 
 def embed(
@@ -226,6 +227,26 @@ def _warn_truncated(model: Embedder, texts: Sequence[str]) -> None:
         wrong[list(rows)] = True
         message = f"texts longer than embedder '{model.name}' reads; their ends do not count: {_quote(texts, wrong)}"
         warnings.warn(message, UserWarning, stacklevel=3)
+
+
+def cut_short(embedder: str, texts: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Texts longer than an embedder reads, stored ones included, with their tokens and how many are read.
+
+    Both numbers are 0 where the embedder does not tell them. Where its tokenizer cannot be had nothing is said: then
+    every vector comes from the store.
+    """
+    long = [text for text in texts if len(text) > _SURELY_SHORT]
+    if not long:
+        return []
+    try:
+        model = get(embedder)
+        truncated = getattr(model, "truncated", None)
+        cut = [long[int(row)] for row in truncated(long)] if truncated is not None else []
+        counts = model.token_counts(cut) if cut and hasattr(model, "token_counts") else [0] * len(cut)
+        window = int(getattr(model, "max_tokens", 0)) if cut else 0
+    except LexicellError:
+        return []
+    return [(text, int(count), window) for text, count in zip(cut, counts, strict=True)]
 
 
 def _open(store: Store | Literal[False] | None, model: Embedder) -> Store | None:

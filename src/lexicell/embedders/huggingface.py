@@ -115,6 +115,11 @@ class HuggingFace:
         tokens = self._tokenizer()(self._worded(texts), add_special_tokens=True, truncation=False, verbose=False)
         return np.asarray([len(ids) for ids in tokens["input_ids"]], dtype=np.int64)
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens the model reads."""
+        return self.recipe.max_tokens
+
     def truncated(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Positions of the texts longer than the model reads."""
         return np.flatnonzero(self.token_counts(texts) > self.recipe.max_tokens)

@@ -63,6 +63,7 @@ class Local:
     dim = 384
     leaves_machine = False
     batch_size = 256
+    max_tokens = MAX_TOKENS
 
     def __init__(
         self, *, model_dir: str | Path | None = None, download: bool = False, n_jobs: int | None = None

@@ -121,6 +121,15 @@ class OpenAI:
         counts = self._counter().count([texts[i] for i in long])
         return [i for i, count in zip(long, counts, strict=True) if count > MAX_TOKENS]
 
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, uncut."""
+        return self._counter().count(texts)
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens the service reads; 0 for a server whose model is not known."""
+        return MAX_TOKENS if self._known else 0
+
     def quote(self, texts: Sequence[str]) -> Quote:
         """Tokens, requests and money for texts; sends none of them."""
         counter = self._counter()

@@ -8,27 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .. import _keys
 from .._errors import InputError, check_key
 from .._results import keep_results, recorded
-from .._values import read_values
-from ..core.concepts import N_GENES, cell_zscores, contrast_scores
-from ..core.donors import donor_means
+from .._values import LogRows, open_values
+from ..core.concepts import N_GENES, contrast_scores
 from ..core.embedding import GeneEmbedding
-from ..core.moderated import moderated_t
-from ..core.shift import Design
-from ..core.vulnerability import adjust_bh
 from . import _describe, _words
+from ._concept_pass import ConceptPass, Groups, Sums, add, group_table, ranges, set_table
 from ._linear import LinearForm, linear_form
+from ._words import ZGenes
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["concepts"]
-
-_MIN_DONORS = 3
+__all__ = ["concepts", "describe_params"]
 
 
 def concepts(
@@ -65,7 +61,8 @@ def concepts(
     Parameters
     ----------
     adata
-        Cells with expression; only gene vectors are taken from the representation.
+        Cells with expression, in memory or backed: it is read some cells at a time, twice. Only gene vectors are taken
+        from the representation. For a file whose scores do not fit either, :func:`lexicell.concepts_file`.
     queries
         Phrases. Those the shipped lexicon knows (:func:`lexicell.sources.lexicon.load`) need no model; others are
         embedded with the embedder that made the gene vectors. None: the whole lexicon.
@@ -127,6 +124,8 @@ def concepts(
     >>> table.query("concept == 'B cell'").sort_values("z").iloc[-1]["group"]
     'CD19+ B'
     """
+    if adata.isbacked and copy:
+        raise InputError("adata stands on disk, and copy=True would need it in memory: call adata.to_memory() first")
     adata = adata.copy() if copy else adata
     if donor is not None and groupby is None:
         raise InputError("donor= needs groupby=: donors serve to test groups")
@@ -136,32 +135,57 @@ def concepts(
     known = _words.gene_vectors(adata, use_rep, genes)
     phrases = _words.asked(queries, query_vectors, known)
     form = linear_form(adata, use_rep, genes) if directions else None
-    like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
-    values = read_values(adata, layer=layer, use_raw=use_raw, like=like)
-    z = _words.zscores(values, known)
-    sets = phrases.sets(z.vectors, n_genes=None if dense else n_genes)
-    scores = cell_zscores(z.deviations, z.baseline, sets, z.mean)
-    result: dict[str, Any] = {"sets": _sets(sets, phrases, z)}
+    groups = None
     if groupby is not None:
-        result["table"] = _groups(adata, z, sets, phrases, groupby, donor, min_cells)
+        groups = Groups.of(adata.obs[groupby], None if donor is None else adata.obs[donor], min_cells)
+    like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
+    values = open_values(adata, layer=layer, use_raw=use_raw, like=like)
+    work = ConceptPass(values, known)
+    _, parts = ranges(values.n_cells, len(phrases.names))
+    moments: Sums = {}
+    for start, stop in parts:
+        moments = add(moments, work.moments(start, stop))
+    z = work.set_moments(moments)
+    sets = work.set_phrases(phrases, None if dense else n_genes)
+    scores, sums = np.empty((values.n_cells, len(phrases.names)), dtype=np.float32), Sums()
+    for start, stop in parts:
+        sums = add(sums, work.score(start, stop, scores[start:stop], groups))
+    result: dict[str, Any] = {"sets": set_table(sets, phrases, z)}
+    if groups is not None:
+        result["table"] = group_table(groups, sums, sets, phrases, z)
     if form is not None and directions:
         result["directions"] = _directions(form, z, sets, phrases, directions)
-    result["params"] = {
-        "queries": len(phrases.names), "words": phrases.source, "groupby": groupby or "", "donor": donor or "",
-        "min_cells": min_cells, "dense": dense, "n_genes": n_genes, "expression": values.params["slot"],
-        "key_added": key_added,
-    }  # fmt: skip
-    # A "/" would be read as a folder in an h5ad.
-    adata.obsm[key_added] = pd.DataFrame(
-        scores, index=adata.obs_names, columns=[str(n).replace("/", "∕") for n in phrases.names]
-    )
+    result["params"] = describe_params(
+        phrases, values, groupby=groupby, donor=donor, min_cells=min_cells, dense=dense, n_genes=n_genes,
+        key_added=key_added,
+    )  # fmt: skip
+    adata.obsm[key_added] = pd.DataFrame(scores, index=adata.obs_names, columns=_words.columns(phrases), copy=False)
     keep_results(adata, use_rep, {"concepts": result})
     return adata if copy else None
 
 
+def describe_params(
+    phrases: _words.Phrases,
+    values: LogRows,
+    *,
+    groupby: str | None,
+    donor: str | None,
+    min_cells: int,
+    dense: bool,
+    n_genes: int,
+    key_added: str,
+) -> dict[str, Any]:
+    """What was asked, as it stands in ``uns``."""
+    return {
+        "queries": len(phrases.names), "words": phrases.source, "groupby": groupby or "", "donor": donor or "",
+        "min_cells": min_cells, "dense": dense, "n_genes": n_genes, "expression": values.params["slot"],
+        "key_added": key_added,
+    }  # fmt: skip
+
+
 def _directions(
     form: LinearForm,
-    z: _words.ZScores,
+    z: ZGenes,
     sets: sp.csr_matrix,
     phrases: _words.Phrases,
     directions: Mapping[str, ArrayLike],
@@ -189,86 +213,3 @@ def _directions(
             )
         )  # fmt: skip
     return _describe.stack(blocks)
-
-
-def _sets(sets: sp.csr_matrix, phrases: _words.Phrases, z: _words.ZScores) -> pd.DataFrame:
-    nearest = []
-    for row in sets:
-        order = np.argsort(-row.data, kind="stable")[:10]
-        nearest.append(", ".join(f"{z.ids[row.indices[i]]} {row.data[i]:.3f}" for i in order))
-    return _describe.stack([
-        pd.DataFrame({"concept": phrases.names, "n_genes": np.diff(sets.indptr), "nearest_genes": nearest})
-    ])  # fmt: skip
-
-
-def _groups(
-    adata: AnnData,
-    z: _words.ZScores,
-    sets: sp.csr_matrix,
-    phrases: _words.Phrases,
-    groupby: str,
-    donor: str | None,
-    min_cells: int,
-) -> pd.DataFrame:
-    names, codes = _codes(adata.obs[groupby], groupby)
-    rows = np.flatnonzero(codes >= 0)
-    labelled = _words.ZScores(z.ids, z.vectors, sp.csr_matrix(z.deviations[rows]), z.baseline, z.mean, z.sd)
-    changes = _describe.against_rest(labelled, codes[rows], len(names))
-    got = contrast_scores(changes, sets, z.mean)
-    blocks = [
-        pd.DataFrame(
-            {
-                "group": name, "concept": phrases.names, "score": got.score[k], "z": got.z[k],
-                "genes": [_describe.leading(sets[q], changes[k], z.ids) for q in range(len(phrases.names))],
-            }
-        )
-        for k, name in enumerate(names)
-    ]  # fmt: skip
-    if donor is not None:
-        _, donors = _codes(adata.obs[donor], donor)
-        for block, tested in zip(
-            blocks, _tests(labelled, sets, codes[rows], donors[rows], names, min_cells), strict=True
-        ):
-            for column, entries in tested.items():
-                block[column] = entries
-    table = _describe.stack(blocks)
-    if donor is not None:
-        table["q"] = adjust_bh(table["p"].to_numpy())
-    return table
-
-
-def _codes(values: pd.Series, what: str) -> tuple[list[str], NDArray[np.int64]]:
-    labels = values.astype(object).where(values.notna())
-    kinds = pd.Categorical(labels.map(lambda v: v if v is None or v != v else str(v)))
-    if len(kinds.categories) < 2:
-        raise InputError(
-            f"the column '{what}' holds {len(kinds.categories)} groups; at least two are needed to compare"
-        )
-    return [str(c) for c in kinds.categories], kinds.codes.astype(np.int64)
-
-
-def _tests(
-    z: _words.ZScores,
-    sets: sp.csr_matrix,
-    codes: NDArray[np.int64],
-    donors: NDArray[np.int64],
-    names: list[str],
-    min_cells: int,
-) -> list[dict[str, Any]]:
-    """Moderated t over donors of each group's score minus that of the donor's other cells."""
-    n_donors, n_phrases = int(donors.max()) + 1, sets.shape[0]
-    # One pass over the cells: the others of a donor are all its cells less those of the group.
-    means = donor_means(z.deviations, codes, donors, n_types=len(names), n_donors=n_donors, min_cells=1)
-    sums = np.nan_to_num(means.means @ sets.T.toarray()) * means.counts[..., None]
-    out = []
-    for k in range(len(names)):
-        inside, outside = means.counts[k], means.counts.sum(axis=0) - means.counts[k]
-        both = (inside >= min_cells) & (outside >= min_cells)
-        entry: dict[str, Any] = {c: np.full(n_phrases, np.nan) for c in ("t", "p")} | {"donors": int(both.sum())}
-        if both.sum() >= _MIN_DONORS:
-            rest = (sums.sum(axis=0) - sums[k])[both] / outside[both, None]
-            differences = sums[k, both] / inside[both, None] - rest
-            found = moderated_t(differences, Design.of(np.ones(both.sum()), is_paired=True), shared_noise=True)
-            entry["t"], entry["p"] = found.t, found.p
-        out.append(entry)
-    return out

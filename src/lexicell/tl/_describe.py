@@ -18,7 +18,7 @@ from ..core.concepts import contrast_scores
 from ..core.expression import group_profiles
 from ._words import Phrases, ZScores
 
-__all__ = ["MIN_SHARE", "against_rest", "leading", "markers", "stack", "tested", "words"]
+__all__ = ["MIN_SHARE", "against_rest", "leading", "markers", "rest_differences", "stack", "tested", "words"]
 
 MIN_SHARE = 0.1
 """Genes expressed in a smaller share of a group's cells are not ranked for it."""
@@ -85,7 +85,11 @@ def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> NDArray
     """Mean z of each group minus that of all other cells, shape ``(n_groups, n_genes)``."""
     size = np.bincount(codes, minlength=n_groups).astype(float)
     member = sp.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n_groups, len(codes)))
-    total = np.asarray((member @ z.deviations).todense())
+    return rest_differences(np.asarray((member @ z.deviations).todense()), size)
+
+
+def rest_differences(total: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each group less that of all other cells, from sums over groups of deviations and sizes of groups."""
     inside = total / np.maximum(size, 1)[:, None]
     outside = (total.sum(axis=0) - total) / np.maximum(size.sum() - size, 1)[:, None]
     # The baseline row is the same on both sides and cancels.

@@ -163,6 +163,6 @@ def _words_root(
     known = _words.gene_vectors(adata, use_rep, genes)
     like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
     z = _words.zscores(read_values(adata, layer=layer, use_raw=use_raw, like=like), known)
-    query = _words.embed_queries([words], known)
+    query = _words.phrases_of([words], known)
     sets = query.sets(z.vectors)
     return Root(f"words:{words}", np.zeros(0, np.int64), cell_scores(z.deviations, z.baseline, sets)[:, 0])

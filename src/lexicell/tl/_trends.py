@@ -218,7 +218,7 @@ def _concepts(
 
     try:
         known = _words.gene_vectors(adata, ordered.use_rep, genes)
-        phrases = _words.shipped_lexicon(known) if queries is None else _words.embed_queries(queries, known)
+        phrases = _words.shipped_lexicon(known) if queries is None else _words.phrases_of(queries, known)
         if phrases is None:
             raise InputError("the shipped lexicon has no vectors of this embedder; pass queries=")
         z = _words.zscores(values, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from .._errors import InputError, MissingKeyError
+from .._errors import InputError, MissingKeyError, choices
 from .._keys import X_TEXT
 from .._results import recorded
 from .._values import Values
+from ..core.annotation import gene_symbols, mask
 from ..core.concepts import N_GENES, concept_sets
 from ..core.embedding import GeneEmbedding
 from ..core.expression import column_stats, zscore_sparse
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Phrases",
+    "ZGenes",
     "ZScores",
     "asked",
+    "columns",
     "embed_queries",
     "gene_vectors",
     "given",
@@ -60,6 +64,31 @@ class Phrases:
     def sets(self, vectors: NDArray[np.float32], *, n_genes: int | None = N_GENES) -> sp.csr_matrix:
         """Genes that stand for each phrase, phrases x genes: :func:`lexicell.core.concepts.concept_sets`."""
         return concept_sets(vectors, self.vectors, n_genes=n_genes, background=self.background)
+
+
+@dataclass(frozen=True, eq=False)
+class ZGenes:
+    """Genes that have a vector and vary.
+
+    Attributes
+    ----------
+    ids
+        Gene names, shape ``(n_genes,)``.
+    vectors
+        Their vectors, shape ``(n_genes, d)``.
+    mean, sd
+        Mean and standard deviation of l over all cells, shape ``(n_genes,)``.
+    """
+
+    ids: NDArray[Any]
+    vectors: NDArray[np.float32]
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+def columns(phrases: Phrases) -> list[str]:
+    """Names of the columns of scores; a "/" would be read as a folder in an h5ad."""
+    return [str(n).replace("/", "∕") for n in phrases.names]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +228,9 @@ def _distinct(queries: Sequence[str]) -> list[str]:
     words = [str(q).strip() for q in ([queries] if isinstance(queries, str) else queries)]
     if not words or not all(words):
         raise InputError("a query is empty; give phrases such as 'axonal transport'")
+    wordless = [w for w in words if not any(c.isalnum() for c in w)]
+    if wordless:
+        raise InputError(f"a query holds no word: {choices(wordless)}; give phrases such as 'axonal transport'")
     twice = sorted({w for w in words if words.count(w) > 1})
     if twice:
         raise InputError(f"queries stand more than once: {', '.join(twice)}")
@@ -212,6 +244,11 @@ def embed_queries(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
     ------
     InputError
         If a query is empty or stands twice, or the gene vectors do not say which embedder made them.
+
+    Warns
+    -----
+    UserWarning
+        If a query is longer than the model reads, or names genes only.
     """
     words = _distinct(queries)
     name = embedder_of(genes)
@@ -222,8 +259,45 @@ def embed_queries(queries: Sequence[str], genes: GeneEmbedding) -> Phrases:
         )
     from .. import embedders
 
-    vectors = embedders.embed(words, name)
+    _tell_symbols(words, genes)
+    _tell_long(words, name)
+    with warnings.catch_warnings():
+        # Said already, of queries that were stored before too, and with the lengths.
+        warnings.filterwarnings("ignore", message="texts longer than embedder", category=UserWarning)
+        vectors = embedders.embed(words, name)
     return Phrases(np.asarray(words, dtype=object), vectors, f"queries embedded by {name}", _background(genes))
+
+
+def _tell_long(words: Sequence[str], embedder: str) -> None:
+    """Warn of queries whose ends the model does not read."""
+    from ..embedders._embed import cut_short
+
+    for text, length, window in cut_short(embedder, words):
+        is_long = f"is {length:,} tokens long" if length else "is long"
+        reads = f"reads {window:,}" if window else "reads less"
+        warnings.warn(
+            f"the query '{_start(text)}' {is_long} and embedder '{embedder}' {reads}: its end does not count; "
+            "say it in fewer words",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _tell_symbols(words: Sequence[str], genes: GeneEmbedding) -> None:
+    """Warn of queries that are a look-up of genes by name."""
+    ids = {str(g) for g in genes.ids}
+    only = [w for w in words if (named := gene_symbols(w, ids)) and not mask(w, named)]
+    if only:
+        warnings.warn(
+            f"queries that name genes only: {choices([_start(w) for w in only])}; they find genes called alike rather "
+            "than a meaning. Say what the genes do, or ask lexicell.tl.gene_neighbors",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _start(words: str, n: int = 60) -> str:
+    return words if len(words) <= n else words[:n].rstrip() + " ..."
 
 
 def given(queries: Sequence[str] | str, vectors: ArrayLike, genes: GeneEmbedding) -> Phrases:
