@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anndata
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -134,7 +135,51 @@ def test_mistakes_are_one_line(lexicell: Lexicell, start: Path, tmp_path: Path, 
     assert not (tmp_path / "x.h5ad").exists()
 
 
-COMMANDS = ["concepts", "explain", "perturb", "rank-perturbations", "programmes", "annotate"]
+def test_sets_and_neighbours_are_tables(lexicell: Lexicell, start: Path, tmp_path: Path) -> None:
+    adata = anndata.read_h5ad(start)
+    code, said = lexicell("concept-sets", start, "-q", "autophagy", "--n-genes", 7, "-o", tmp_path / "net.tsv")
+    assert code == 0, said
+    net = pd.read_csv(tmp_path / "net.tsv", sep="\t")
+    pd.testing.assert_frame_equal(net, lx.tl.concept_sets(adata, ["autophagy"], n_genes=7), check_dtype=False)
+    code, said = lexicell("gene-neighbors", start, "-g", "CD79A", "--n-neighbors", 3, "-o", tmp_path / "near.csv")
+    assert code == 0, said
+    near = pd.read_csv(tmp_path / "near.csv")
+    assert near["neighbor"].tolist() == lx.tl.gene_neighbors(adata, "CD79A", n_neighbors=3)["neighbor"].tolist()
+    code, said = lexicell("gene-neighbors", start, "-g", "NOPE", "-o", tmp_path / "near.csv")
+    assert (code, "gene with a vector 'NOPE'" in said) == (2, True), said
+
+
+def test_programmes_read_the_layer_named(lexicell: Lexicell, start: Path, tmp_path: Path) -> None:
+    adata = anndata.read_h5ad(start)
+    adata.layers["half"] = adata.X.copy()
+    adata.layers["half"][:, :400] = 0
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    asked = ["--n-programmes", 3, "--layer", "half", "--key-added", "mine", "-o", tmp_path / "out.h5ad"]
+    code, said = lexicell("programmes", tmp_path / "x.h5ad", *asked)
+    assert code == 0, said
+    found = anndata.read_h5ad(tmp_path / "out.h5ad").uns["lexicell"]["X_text"]["mine"]
+    assert not set(found["genes"]["gene"]) & set(adata.var_names[:400])
+
+
+def test_coverage_believes_what_the_values_are_said_to_be(lexicell: Lexicell, tmp_path: Path) -> None:
+    """Whole numbers pass for counts unless they are said to be logarithms."""
+    adata = anndata.AnnData(
+        np.array([[1.0, 3], [2, 2], [1, 1]], dtype=np.float32), var=pd.DataFrame(index=["SOD1", "no gene"])
+    )
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    shares = []
+    for kind in ("auto", "log1p"):
+        code, said = lexicell("coverage", tmp_path / "x.h5ad", "--normalization", kind, "-o", tmp_path / "c.tsv")
+        assert code == 0, said
+        shares.append(pd.read_csv(tmp_path / "c.tsv", sep="\t", index_col=0).loc["SOD1", "share"])
+    assert shares[0] == pytest.approx(0.4)
+    grown = np.expm1(adata.X.astype(float))
+    assert shares[1] == pytest.approx(grown[:, 0].sum() / grown.sum(), rel=1e-6)
+
+
+COMMANDS = [
+    "concepts", "explain", "perturb", "rank-perturbations", "programmes", "annotate", "concept-sets", "gene-neighbors",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -152,7 +197,7 @@ def test_defaults_are_those_of_the_functions(name: str) -> None:
     own = {
         "cells", "output", "query", "file", "model", "targets", "subset", "types_file", "group", "genes_file",
         "organism", "source", "embedder", "id_column", "use_raw", "stream", "resume", "normalization",
-        "library_size", "chunk_size",
+        "library_size", "chunk_size", "names",
     }  # fmt: skip
     for option in cli.commands[name].params:
         if option.name in own or option.required:

@@ -79,10 +79,14 @@ def _same(made, adata):
         pd.testing.assert_frame_equal(one[name], two[name], check_exact=True, check_dtype=False)
 
 
-@pytest.mark.parametrize("output", ["out.zarr", "out.h5ad"])
 @pytest.mark.parametrize(
-    ("source", "dense", "chunk"),
-    [("x.h5ad", False, 7), ("x.h5ad", True, None), ("x.zarr", False, 64), ("x.zarr", True, 1000)],
+    ("source", "dense", "chunk", "output"),
+    [
+        ("x.h5ad", False, 7, "out.zarr"),
+        ("x.h5ad", True, None, "out.h5ad"),
+        ("x.zarr", False, 64, "out.h5ad"),
+        ("x.zarr", True, 1000, "out.zarr"),
+    ],
     ids=["h5ad sparse, 7 cells", "h5ad dense", "zarr sparse, 64 cells", "zarr dense, all cells"],
 )
 def test_file_gives_the_bits_of_memory(tmp_path, cells, genes, asked, source, dense, chunk, output):

@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from .._errors import InputError, LexicellError
-from . import _cells, _embed, _labels, _panel, _store, _tools, _trajectory, _vulnerability, _words
+from . import _cells, _embed, _labels, _panel, _sets, _store, _tools, _trajectory, _vulnerability, _words
 from ._options import say
 
 __all__ = ["cli", "main"]
@@ -50,6 +50,8 @@ for _command in (
     _words.perturb,
     _words.rank_perturbations,
     _words.programmes,
+    _sets.gene_neighbors,
+    _sets.concept_sets,
     _tools.evaluate,
     _labels.annotate,
     _labels.transfer,

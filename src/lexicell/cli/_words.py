@@ -39,7 +39,7 @@ READ_RAW = click.option(
 _WIDTH = 60  # characters of a phrase or a list of genes on the screen
 
 
-def _queries(query: tuple[str, ...], file: Path | None) -> list[str] | None:
+def phrases_asked(query: tuple[str, ...], file: Path | None) -> list[str] | None:
     """Phrases of both options; None, the lexicon, where there is neither."""
     from .._errors import InputError
 
@@ -128,7 +128,7 @@ def concepts(
     from .._keys import UNS
 
     _check(output)
-    words = _queries(query, file)
+    words = phrases_asked(query, file)
     texts: dict[str, Any] = {"organism": organism, "source": source, "embedder": embedder, "id_column": id_column}
     of_streams = {
         "normalization": normalization, "library_size": library_size, "resume": resume, "chunk_size": chunk_size
@@ -234,7 +234,7 @@ def perturb(
     from .._keys import UNS
 
     _check(output)
-    words = _queries(query, file)
+    words = phrases_asked(query, file)
     adata = read(cells)
     tl.perturb(adata, list(targets), queries=words, use_rep=use_rep, **options)
     _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
@@ -297,7 +297,7 @@ def programmes(
     from .._keys import UNS
 
     _check(output)
-    words = _queries(query, file)
+    words = phrases_asked(query, file)
     adata = read(cells)
     tl.programmes(adata, queries=words, use_rep=use_rep, **options)
     _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
