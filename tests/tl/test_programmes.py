@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import lexicell as lx
 from lexicell import GeneEmbedding, tl
 from lexicell._errors import InputError, MissingKeyError
 
@@ -113,16 +114,26 @@ def test_sets_are_those_of_concepts_in_decouplers_format(kinds_adata, planted_ge
     assert (first["target"], f"{first['weight']:.3f}") == (gene, weight)
 
 
-def test_decoupler_reads_the_sets(kinds_adata, planted_genes, phrases):
+def test_decoupler_scores_the_sets_alike():
+    """Its weighted mean of z-scores is our raw score; its regressions order cells as our scores do. Real cells."""
     decoupler = pytest.importorskip("decoupler", reason="decoupler is not installed")
-    net = tl.concept_sets(kinds_adata, ["alpha", "beta"], query_vectors=phrases.vectors[:2], genes=planted_genes)
-    adata = anndata.AnnData(np.log1p(kinds_adata.X.toarray()), obs=kinds_adata.obs[["kind"]], var=kinds_adata.var[[]])
-    decoupler.mt.ulm(adata, net, tmin=5)
-    scores = adata.obsm["score_ulm"]
-    assert (
-        scores.loc[adata.obs["kind"] == "alpha", "alpha"].mean()
-        > scores.loc[adata.obs["kind"] == "beta", "alpha"].mean()
-    )
+    from scipy.stats import spearmanr
+
+    adata = lx.datasets.pbmc68k_counts()
+    lx.emb.cells(adata, lx.emb.genes(adata), library_size="n_counts")
+    queries = ["B cell", "apoptosis"]
+    tl.concepts(adata, queries)
+    own, net = adata.obsm["text_concepts"], tl.concept_sets(adata, queries)
+    log = np.log1p(1e4 * adata.X.toarray().astype(float) / adata.obs["n_counts"].to_numpy()[:, None])
+    z = np.clip((log - log.mean(axis=0)) / np.maximum(log.std(axis=0), 1e-12), -10, 10)
+    scored = anndata.AnnData(z, obs=adata.obs[[]], var=adata.var[[]])
+    decoupler.mt.waggr(scored, net, tmin=5, fun="wsum", times=0)
+    weights = net.pivot(index="target", columns="source", values="weight").reindex(adata.var_names).fillna(0)
+    np.testing.assert_allclose(scored.obsm["score_waggr"][queries], z @ weights[queries].to_numpy(), atol=1e-9)
+    for method in ("ulm", "mlm", "zscore"):
+        getattr(decoupler.mt, method)(scored, net, tmin=5)
+        for query in queries:
+            assert spearmanr(own[query], scored.obsm[f"score_{method}"][query]).statistic > 0.9, (method, query)
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
