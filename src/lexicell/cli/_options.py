@@ -102,7 +102,7 @@ def genes_or_recorded(
     adata: AnnData, file: Path | None, use_rep: str, *, source: str = "bundled", **options: Any
 ) -> GeneEmbedding | None:
     """The gene vectors asked for; None, those of the embedding there, where none were asked for."""
-    from .._values import recorded
+    from .._results import recorded
 
     asked = file is not None or source != "bundled" or any(v is not None for v in options.values())
     if not asked and recorded(adata, use_rep):
