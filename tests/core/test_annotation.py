@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lexicell.core.annotation import SIZES, few_shot, gene_symbols, mask, suggestion_weights, type_scores
+from lexicell.core.annotation import (
+    SIZES,
+    few_shot,
+    gene_symbols,
+    mask,
+    refined,
+    standardised,
+    suggestion_weights,
+    type_scores,
+)
 
 KNOWN = {"CD3D", "CD8A", "SOD1", "Gad1", "Sst", "REST", "IMPACT", "Rest", "MS4A1"}
 
@@ -49,3 +58,40 @@ def test_few_examples_find_their_like(rng):
     codes = np.full(90, -1)
     codes[[0, 1, 30, 31, 60, 61]] = kind[[0, 1, 30, 31, 60, 61]]
     assert (few_shot(cells, codes, 3).argmax(axis=1) == kind).mean() > 0.9
+
+
+def test_clear_cells_decide_for_the_others_of_their_kind(rng):
+    """Half of a kind express genes of the description, the others look the same in all else."""
+    kinds = np.repeat([0, 1, 2], 100)
+    cells = np.eye(3)[kinds] * 4 + rng.normal(size=(300, 3))
+    speaks = rng.random(300) < 0.3
+    scores = standardised(np.eye(3)[kinds] * speaks[:, None] * 3 + rng.normal(size=(300, 3)))
+    before, after = ((s.argmax(axis=1) == kinds).mean() for s in (scores, refined(scores, cells)))
+    assert before < 0.65
+    assert after > 0.9
+    apart = refined(scores, cells[rng.permutation(300)])
+    assert (apart.argmax(axis=1) == kinds).mean() < before
+
+
+def test_refining_is_mean_of_score_and_nearness_to_clear_cells(rng):
+    """Against a slow loop, one round."""
+    scores, cells = standardised(rng.normal(size=(40, 3))), rng.normal(size=(40, 4))
+    lead = [[scores[i, k] - max(np.delete(scores[i], k)) for k in range(3)] for i in range(40)]
+    clear = [sorted(range(40), key=lambda i, k=k: -lead[i][k])[:10] for k in range(3)]
+    examples = {i: k for k in range(3) for i in clear[k]}
+    centres = np.array([np.mean([cells[i] for i, of in examples.items() if of == k], axis=0) for k in range(3)])
+    middle = centres.mean(axis=0)
+    near = np.array([
+        [np.dot(c - middle, m - middle) / np.linalg.norm(c - middle) / np.linalg.norm(m - middle) for m in centres]
+        for c in cells
+    ])  # fmt: skip
+    expected = (scores + (near - near.mean(axis=0)) / near.std(axis=0)) / 2
+    np.testing.assert_allclose(refined(scores, cells, share=0.25, rounds=1), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 4, 30])
+def test_refining_few_cells_keeps_their_shape(rng, n_cells):
+    scores = rng.normal(size=(n_cells, 3))
+    out = refined(scores, rng.normal(size=(n_cells, 2)))
+    assert out.shape == scores.shape
+    assert np.isfinite(out).all()

@@ -41,6 +41,7 @@ def _slot(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--min-score", default=0.5, show_default=True, help="Below this best score a suggestion is unsure.")
 @click.option("--min-margin", default=0.25, show_default=True, help="Below this lead a suggestion is unsure.")
 @click.option("--smoothing/--no-smoothing", default=True, show_default=True, help="Spread scores over neighbours.")
+@click.option("--refine/--no-refine", default=True, show_default=True, help="Add nearness to the clearest cells.")
 @click.option("--use-rep", default="X_text", show_default=True, help="The embedding whose genes and slot are used.")
 @key_option("text_suggested", "Prefix of what is written.")
 @GENES_FILE

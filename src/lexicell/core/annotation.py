@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .concepts import cell_scores, concept_sets
 
-__all__ = ["SIZES", "few_shot", "gene_symbols", "mask", "suggestion_weights", "type_scores"]
+__all__ = ["SIZES", "few_shot", "gene_symbols", "mask", "refined", "suggestion_weights", "type_scores"]
 
 SIZES = (10, 25, 50, 100)
 """Genes a description, in turn; how many are best differs between types, so all take part."""
@@ -89,6 +89,51 @@ def few_shot(cells: Floats, codes: NDArray[np.int64], n_classes: int) -> Floats:
         return np.asarray(X / np.where(length > 0, length, 1.0))
 
     return np.asarray(unit(cells - middle) @ unit(centres - middle).T)
+
+
+def refined(scores: Floats, cells: Floats, *, share: float = 0.02, rounds: int = 3) -> Floats:
+    """Scores with what the clearest cells of each type look like added.
+
+    The cells that lead most clearly for a type stand as its examples, and each cell's nearness to the examples' mean
+    (:func:`few_shot`, standardised) is added to its score; then again, with the examples of the new scores. So what the
+    genes of a description say of a few cells decides for cells that express others of the type's genes. Chosen, with
+    these settings, on two data sets of ``evaluation/transfer/annotate.py`` and confirmed on two more.
+
+    Parameters
+    ----------
+    scores
+        ``(n_cells, n_types)``, standardised by type.
+    cells
+        ``(n_cells, dim)``, for example principal components of expression.
+    share
+        Share of the cells that stand as examples of each type; ten cells at least.
+    rounds
+        How often.
+
+    Returns
+    -------
+    ``(n_cells, n_types)``.
+    """
+    n_cells, n_types = scores.shape
+    take = min(max(10, int(share * n_cells)), n_cells // n_types)
+    if take < 1 or n_types < 2:
+        return scores
+    now = scores
+    for _ in range(rounds):
+        best, second = np.sort(now, axis=1)[:, :-3:-1].T
+        lead = now - np.where(now == best[:, None], second[:, None], best[:, None])
+        order = np.argsort(-lead, axis=0, kind="stable")
+        codes = np.full(n_cells, -1, dtype=np.int64)
+        for k in range(n_types):
+            codes[order[:take, k]] = k
+        # Few cells of a small data set may all have gone to types named later.
+        there = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=n_types))
+        place = np.full(n_types, -1)
+        place[there] = np.arange(len(there))
+        near = few_shot(cells, np.where(codes >= 0, place[codes], -1), len(there))
+        now = scores.copy()
+        now[:, there] = (scores[:, there] + standardised(near)) / 2
+    return now
 
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9]")

@@ -16,7 +16,7 @@ from .._errors import InputError, check_key, choices
 from .._keys import SUGGESTED, X_TEXT
 from .._results import keep_results, recorded
 from .._values import Values, read_values
-from ..core.annotation import few_shot, gene_symbols, mask, standardised, suggestion_weights, type_scores
+from ..core.annotation import few_shot, gene_symbols, mask, refined, standardised, suggestion_weights, type_scores
 from ..core.embedding import GeneEmbedding
 from ..core.transfer import smooth
 from . import _describe, _sides, _words
@@ -41,6 +41,7 @@ def annotate(
     min_score: float = 0.5,
     min_margin: float = 0.25,
     smoothing: bool = True,
+    refine: bool = True,
     type_vectors: ArrayLike | None = None,
     genes: GeneEmbedding | None = None,
     layer: str | None = None,
@@ -53,7 +54,8 @@ def annotate(
 
     Each description stands for the genes whose texts are nearest it (10, 25, 50 and 100 of them in turn, after what
     all candidates have in common was taken away). A cell scores by the mean z of these genes, standardised over the
-    cells type by type, and smoothed over the neighbour graph of expression. So scores compare cells with each other: a
+    cells type by type, and smoothed over the neighbour graph of expression; then the clearest cells of each type stand
+    as examples for the others (:func:`lexicell.core.annotation.refined`). So scores compare cells with each other: a
     type that no cell is of will still have a best cell. Candidates should be the types that the tissue may hold.
 
     A description that names a gene symbol would look up a marker rather than understand a text. Such symbols are
@@ -80,6 +82,9 @@ def annotate(
         deviations over the cells (few-shot: cosine, where the lead counts alone).
     smoothing
         Spread scores over the 15 nearest neighbours in 20 principal components of expression.
+    refine
+        Add the nearness, in these components, to the cells that lead most clearly for each type. Not in few-shot, where
+        the examples are given.
     type_vectors
         Vectors of the descriptions, instead of embedding them.
     genes
@@ -142,8 +147,10 @@ def annotate(
         z = _words.zscores(values, known)
         sets = suggestion_weights(z.vectors, phrases.vectors)
         scores = type_scores(z.deviations, z.baseline, sets)
-        if smoothing:
-            scores = standardised(smooth(scores, _components(values)))
+        if smoothing or refine:
+            cells = _components(values)
+            scores = standardised(smooth(scores, cells)) if smoothing else scores
+            scores = refined(scores, cells) if refine else scores
         by_markers = _marker_scores(z, symbols)
         result["types"] = _types(names, descriptions, symbols, sets[0], z, scores, by_markers)
         source = phrases.source
@@ -159,6 +166,7 @@ def annotate(
     result["params"] = {
         "candidates": len(names), "source": source, "groupby": groupby or "", "examples": examples or "",
         "use_rep": use_rep, "min_score": float(min_score), "min_margin": float(min_margin), "smoothing": smoothing,
+        "refine": refine and examples is None,
         "expression": values.params["slot"], "key_added": key_added, "lexicell": __version__,
     }  # fmt: skip
     keep_results(adata, key_added, result, replace=True)
