@@ -230,3 +230,21 @@ def test_the_command_streams(tmp_path, lexicell):
     code, said = lexicell("concepts", tmp_path / "x.h5ad", "--stream", *told, "-o", tmp_path / "out.tsv")
     assert code == 2
     assert "ends in .h5ad or .zarr" in said
+
+
+def test_peak_does_not_grow_with_cells(tmp_path, genes, asked, monkeypatch):
+    import tracemalloc
+
+    monkeypatch.setattr(_concept_pass, "_FEWEST", 256)
+    monkeypatch.setattr(_concept_pass, "_MOST", 256)
+    rng, peaks = np.random.default_rng(0), []
+    for n in (256, 1024, 4096):
+        counts = sp.csr_matrix(rng.poisson(1.0, (n, N_GENES)).astype(np.float32))
+        names = pd.DataFrame(index=[f"g{i}" for i in range(N_GENES)])
+        anndata.AnnData(counts, var=names).write_h5ad(tmp_path / f"{n}.h5ad")
+        tracemalloc.start()
+        lx.concepts_file(tmp_path / f"{n}.h5ad", tmp_path / f"{n}.zarr", genes, **asked, chunk_size=64)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # The first run also pays for what is imported and compiled once.
+    assert peaks[2] < 1.05 * peaks[1], peaks
