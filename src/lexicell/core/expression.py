@@ -124,14 +124,17 @@ def residual_variance(
     cut = np.sqrt(n)
 
     # Most entries are zeros, whose residual depends on depth and gene share alone: sum it over all cells as if every
-    # entry were zero, gene block by gene block, then put right the stored entries.
-    first, second = np.zeros(p), np.zeros(p)
+    # entry were zero, gene block by gene block, then put right the stored entries. Many genes have the same few counts,
+    # so that each share is summed once.
+    shares, gene = np.unique(share, return_inverse=True)
+    first, second = np.zeros(len(shares)), np.zeros(len(shares))
     step = max(1, 4_000_000 // max(n, 1))
-    for start in range(0, p, step):
-        mu = np.outer(share[start : start + step], depth)
+    for start in range(0, len(shares), step):
+        mu = np.outer(shares[start : start + step], depth)
         zero = np.minimum(np.sqrt(mu / (1 + mu / theta)), cut)
         first[start : start + step] = -zero.sum(axis=1)
         second[start : start + step] = (zero**2).sum(axis=1)
+    first, second = first[gene], second[gene]
     mu = np.repeat(depth, np.diff(matrix.indptr)) * share[matrix.indices]
     # Explicit zeros fit the formula as they are.
     spread = np.sqrt(np.where(mu > 0, mu, 1.0) * (1 + mu / theta))
