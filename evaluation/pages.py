@@ -304,11 +304,12 @@ def confirm_table(summary: pd.DataFrame) -> str:
     return table(rows, ["variant", "text", "its shuffled texts", "best PCA", "sets"])
 
 
+FEWEST_SETS = 3  # of the four choosing sets, for a variant to be chosen
 REGIMES = {
     "clusters": "clusters", "1 labelled": "1 labelled cell a type", "3 labelled": "3", "10 labelled": "10",
     "rare types": "types below 5 %", "planted rare type": "a type cut to 2 %",
     "damage: depth 1/4": "a quarter of the depth", "damage: half at 3/10": "half of the cells at 3/10",
-    "damage: batch": "capture rates of genes in half of the cells", "damage: drop-out": "drop-out in half of the cells",
+    "damage: batch": "other capture rates in half of the cells", "damage: drop-out": "drop-out in half of the cells",
 }  # fmt: skip
 
 
@@ -316,39 +317,80 @@ def second_values() -> Values:
     folder = HERE / "search"
     summary = pd.read_csv(folder / "second_summary.csv")
     trials = pd.concat([pd.read_csv(p) for p in sorted(folder.glob("second_c*.csv"))])
-    chose = summary[summary["stage"] == "choose"]
     rows = []
     for regime, called in REGIMES.items():
-        part = chose[chose["regime"] == regime]
-        able = part[(part["gain"] > NEEDED) & (part["over_shuffled"] > NEEDED)]
-        top = (able if len(able) else part).nlargest(1, "text")
+        part = summary[(summary["stage"] == "choose") & (summary["regime"] == regime)]
+        judged = part[part["sets"] >= FEWEST_SETS]
+        able = judged[(judged["gain"] > NEEDED) & (judged["over_shuffled"] > NEEDED)]
+        shown = able if len(able) else judged if len(judged) else part
+        said = "chosen" if len(able) else "none" if len(judged) else "not judged: too few sets"
         rows.extend(
-            [called, r.variant, short(r.text, 3), short(r.shuffled, 3), short(r.expression, 3), str(int(r.sets)),
-             "chosen" if len(able) else "none"] for r in top.itertuples()
-        )  # fmt: skip
-    head = ["regime", "best variant", "text", "its shuffled texts", "best expression", "sets", "chosen"]
-    prior = chose[(chose["regime"] == "clusters") & chose["variant"].str.startswith("prior")]
+            [
+                called,
+                str(r.variant),
+                short(r.text, 3),
+                short(r.shuffled, 3),
+                short(r.expression, 3),
+                str(int(r.sets)),
+                said,
+            ]
+            for r in shown.nlargest(1, "gain").itertuples()
+        )
+    head = ["regime", "nearest to a gain", "text", "its shuffled texts", "best expression", "sets", "chosen"]
+    prior = summary[(summary["stage"] == "choose") & summary["variant"].str.startswith("prior")]
+    columns = ["text", "shuffled", "measured", "expression"]
+    of = {r: prior[prior["regime"] == r].set_index("variant")[columns] for r in ("clusters", "1 labelled")}
     priors = [
-        [
-            r.variant.removeprefix("prior, "),
-            short(r.text, 3),
-            short(r.shuffled, 3),
-            short(r.measured, 3),
-            short(r.expression, 3),
-        ]
-        for r in prior.itertuples()
+        [str(v).removeprefix("prior, "), *(short(of[r].loc[v, c], 3) for r in of for c in columns)]
+        for v in of["clusters"].index
     ]
-    texts = chose[(chose["regime"] == "clusters") & chose["variant"].str.match(r".*(fused|alone|learned).*")]
-    kinds = [[r.variant, short(r.text, 3), short(r.shuffled, 3), short(r.expression, 3)] for r in texts.itertuples()]
+    texts = summary[(summary["stage"] == "choose") & (summary["regime"] == "clusters")]
+    texts = texts[~texts["variant"].str.startswith("prior")].sort_values(["sets", "gain"], ascending=False)
+    kinds = [
+        [str(r.variant), short(r.text, 3), short(r.shuffled, 3), short(r.expression, 3), str(int(r.sets))]
+        for r in texts.itertuples()
+    ]
     return {
         "second_sets": words(trials[trials["stage"] == "choose"]["data"].nunique()),
         "second_trials": f"{len(trials):,}",
         "second_table": table(rows, head),
-        "second_priors": table(priors, ["prior as", "text", "shuffled texts", "measured, no text", "best PCA"]),
-        "second_texts": table(kinds, ["variant", "text", "its shuffled texts", "best PCA"]),
+        "second_priors": table(
+            priors, ["prior as", *(f"{c}, {r}" for r in of for c in ("text", "shuffled", "measured", "best PCA"))]
+        ),
+        "second_priors_sets": words(int(prior.loc[prior["regime"] == "clusters", "sets"].min())),
+        "second_texts": table(kinds, ["variant", "text", "its shuffled texts", "best PCA", "sets"]),
         "second_shares": shares_table(summary),
         "second_picked": picked(trials),
+        "share_decision": share_decision(summary),
+        "share_ctrl": share_on_control(trials),
+        "share_confirm": share_confirmed(summary),
     }
+
+
+def share_decision(summary: pd.DataFrame) -> str:
+    """The rule of the protocol: by how much another share must be better than .25 to replace it."""
+    part = summary[(summary["regime"] == "share") & (summary["stage"] == "choose")].set_index("variant")
+    now = part.loc["a = 0.25"]
+    better = part["text"] > now["text"] + 0.01
+    safer = (part["worst_loss"] > now["worst_loss"] + 0.02) & (part["text"] >= now["text"])
+    names = [str(v) for v in part.index[better | safer]]
+    first = part["text"].drop("a = 0.25").idxmax()
+    ahead = f"the largest mean is that of {first}, {short(part.loc[first, 'text'] - now['text'], 3)} ahead of .25"
+    return f"{', '.join(names)} passes the rule ({ahead})" if names else f"no share passes the rule ({ahead})"
+
+
+def share_confirmed(summary: pd.DataFrame) -> str:
+    row = summary[(summary["stage"] == "confirm") & (summary["variant"] == "a = 0.25")].iloc[0]
+    gain, worst = short(row["gain"], 3), short(row["worst_loss"], 3)
+    return f"{gain} on the mean of {words(int(row['sets']))} sets, {worst} on the worst"
+
+
+def share_on_control(trials: pd.DataFrame) -> str:
+    part = trials[(trials["data"] == "kang5 ctrl") & (trials["regime"] == "share") & (trials["arm"] != "shuffled")]
+    mean = part.groupby(["arm", "variant"])["score"].mean()
+    best = mean["expression"].max()
+    room = float(mean["text", "a = 0.25"]) - float(best) + 0.03
+    return f"{short(mean['text', 'a = 0.25'], 3)} against {short(best, 3)}: {met(room)}"
 
 
 def shares_table(summary: pd.DataFrame) -> str:
@@ -383,7 +425,7 @@ def render(template: str, values: Values) -> str:
     return re.sub(r"<<(\w+)>>", lambda m: values[m.group(1)], template)
 
 
-PAGES: dict[str, Callable[[], Values]] = {"clustering": clustering_values}
+PAGES: dict[str, Callable[[], Values]] = {"clustering": clustering_values, "search": search_values}
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def pattern(template: str, values: dict[str, str], open_names: set[str]) -> str:
     )
 
 
-@pytest.mark.parametrize("name", ["clustering"])
+@pytest.mark.parametrize("name", ["clustering", "search"])
 def test_every_number_of_the_page_is_in_the_tables(pages: ModuleType, name: str) -> None:
     values, template = pages.PAGES[name](), (ROOT / "evaluation" / name / "page.md").read_text(encoding="utf-8")
     pages.render(template, values)  # no name unknown, none unused

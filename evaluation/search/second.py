@@ -181,20 +181,19 @@ def learned_rows(bench: Bench, texts: dict[str, Callable[[], lx.GeneEmbedding]])
                 yield {**row, "share": round(float(share), 3), "weights": said}
 
 
-def prior_rows(bench: Bench, genes: lx.GeneEmbedding, folder: Path) -> Rows:
+def prior_rows(bench: Bench, genes: lx.GeneEmbedding, folder: Path, arm: str, seed: int = 0) -> Rows:
     """4: priors from the choosing sets of other studies, as weights of genes."""
     others = {n: load(n, folder, most=MOST) for n in CHOOSING if study(n) != study(bench.cells.name)}
     references = {n: (c.adata, "label") for n, c in others.items()}
-    measured = np.nan_to_num(together([t.beyond for t in reference_targets(genes, references).values()]))
     n_genes = min(1000, len(genes) // 2)
-    for arm, seed, vectors in arms(genes):
-        prior = lx.emb.gene_prior(vectors, references, n_controls=0)
-        yield from weighted(bench, genes, prior, standard(prior.table["prior"].to_numpy()), n_genes, arm, seed)
-    # What was measured of each gene itself, without text: the prior's own teacher.
-    taught = lx.emb.GenePrior(prior.table.assign(prior=measured), prior.evidence, prior.params)
-    yield from weighted(bench, genes, taught, standard(measured), n_genes, "measured", 0)
-    panel = list(lx.emb.gene_panel(genes, n_genes, pilot=bench.adata, prior=prior, weight=0.0, **TOTAL).index)
-    yield from bench.score(panel_pca(bench, panel), "prior, genes, w = 0", "expression", few=True)
+    vectors = shuffled(genes, seed=seed) if arm == "shuffled" else genes
+    prior = lx.emb.gene_prior(vectors, references, n_controls=0)
+    if arm == "measured":  # what the references measured of each gene itself, without text: the prior's own teacher
+        told = np.nan_to_num(together([t.beyond for t in reference_targets(genes, references).values()]))
+        prior = lx.emb.GenePrior(prior.table.assign(prior=told), prior.evidence, prior.params)
+        panel = list(lx.emb.gene_panel(genes, n_genes, pilot=bench.adata, prior=prior, weight=0.0, **TOTAL).index)
+        yield from bench.score(panel_pca(bench, panel), "prior, genes, w = 0", "expression", few=True)
+    yield from weighted(bench, genes, prior, standard(prior.table["prior"].to_numpy()), n_genes, arm, seed)
 
 
 def standard(x: np.ndarray) -> np.ndarray:
@@ -302,7 +301,9 @@ def parts_of(name: str, folder: Path, extras: Path) -> dict[str, Callable[[], Ro
             for draw in range(DRAWS)
         },
         "expression": lambda: expression_rows(bench),
-        "priors": lambda: prior_rows(bench, full(), folder),
+        "priors, text": lambda: prior_rows(bench, full(), folder, "text"),
+        "priors, measured": lambda: prior_rows(bench, full(), folder, "measured"),
+        **{f"priors, shuffled {s}": lambda s=s: prior_rows(bench, full(), folder, "shuffled", s) for s in SEEDS},
         "rare types": lambda: rare_rows(cells, full()),
         "damage": lambda: damage_rows(cells, full()),
         **{f"text: {text}": partial(text_rows, bench, text, make) for text, make in texts.items()},
@@ -320,13 +321,14 @@ def summary(trials: pd.DataFrame) -> pd.DataFrame:
     ):
         same = trials[(trials["stage"] == stage) & (trials["regime"] == regime) & (trials["variant"] == variant)]
         each = same[same["arm"] == "shuffled"].groupby(["seed", "data"])["score"].mean().groupby("seed").mean()
+        control = same[same["arm"] == "shuffled"].groupby("data")["score"].mean().mean()  # sets may have other draws
         best = np.array([base.get((d, regime), np.nan) for d in part["data"]])
         gains = part["score"].to_numpy() - best
         told = same[same["arm"] == "measured"]
         out.append({
             "stage": stage, "regime": regime, "variant": variant, "sets": len(part), "text": part["score"].mean(),
-            "shuffled": each.mean(), "shuffled_sd": each.std(), "expression": best.mean(), "gain": gains.mean(),
-            "over_shuffled": part["score"].mean() - each.mean(), "worst_loss": gains.min(),
+            "shuffled": control, "shuffled_sd": each.std(), "expression": best.mean(), "gain": gains.mean(),
+            "over_shuffled": part["score"].mean() - control, "worst_loss": gains.min(),
             "measured": told.groupby("data")["score"].mean().mean() if len(told) else np.nan,
         })  # fmt: skip
     return pd.DataFrame(out).round(4)
