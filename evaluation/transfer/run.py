@@ -172,28 +172,6 @@ def evaluate(folder: Path, *, fresh: bool) -> pd.DataFrame:
     return done
 
 
-def shared_genes(folder: Path, *, fresh: bool) -> None:
-    """Kang's stimulated cells: how many shared genes plain expression needs to do better than text."""
-    target = HERE / "shared.csv"
-    if target.exists() and not fresh:
-        return
-    kang = read(folder, "kang_donors.h5ad", "cluster_id", ("group_id", "stim"), None)
-    genes = lx.emb.genes(list(kang.var_names), organism="human")
-    rows = []
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        order, cells = rng.permutation(kang.n_vars), rng.permutation(kang.n_obs)
-        half, c = kang.n_vars // 2, kang.n_obs // 2
-        for n in (10, 25, 50, 100, 200, 400):
-            one = kang[cells[:c], order[:half]].copy()
-            other = kang[cells[c:], np.r_[order[half - n : half], order[half : 2 * half - n]]].copy()
-            rows += [
-                {"seed": seed, "shared": n, "method": m, **score(one, other, genes, method=m)}
-                for m in ("expression", "aligned")
-            ]
-    pd.DataFrame(rows).round(4).to_csv(target, index=False)
-
-
 def draw(table: pd.DataFrame) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
@@ -237,7 +215,6 @@ def main() -> None:
         table = table.reset_index()
         table.round(3).to_csv(HERE / "table.csv", index=False)
         draw(table)
-        shared_genes(options.data, fresh=options.fresh)
 
 
 if __name__ == "__main__":

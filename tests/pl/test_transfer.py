@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
 import lexicell as lx
 from lexicell._errors import MissingKeyError
@@ -30,6 +31,18 @@ def test_the_confusion_and_the_map(moved):
     dots, crosses = ax.collections
     assert len(dots.get_offsets()) == 350
     assert len(crosses.get_offsets()) == moved.n_obs
+    plt.close("all")
+
+
+def test_the_map_can_show_known_types(moved):
+    by_label, by_type = (lx.pl.transfer(moved, kind="map", color=c).collections for c in (None, "cell_type"))
+    legend = {t.get_text(): h.get_color() for a in [by_type[0].axes] for t, h in
+              zip(a.get_legend().get_texts(), a.get_legend().legend_handles, strict=True)}  # fmt: skip
+    expected = np.asarray([to_rgba(legend[t]) for t in moved.obs["cell_type"].astype(str)])
+    np.testing.assert_allclose(by_type[1].get_edgecolor()[:, :3], expected[:, :3])
+    assert not np.array_equal(by_label[1].get_edgecolor(), by_type[1].get_edgecolor())
+    with pytest.raises(MissingKeyError, match="no column in obs 'cell_typ'"):
+        lx.pl.transfer(moved, kind="map", color="cell_typ")
     plt.close("all")
 
 

@@ -82,6 +82,18 @@ def test_a_few_examples_do_without_texts(kinds_adata):
     assert "types" not in kinds_adata.uns["lexicell"]["text_suggested"]
 
 
+def test_examples_are_not_smoothed_unless_asked(kinds_adata):
+    labels = kinds_adata.obs["kind"].astype(object)
+    kinds_adata.obs["few"] = labels.where(labels.groupby(labels).cumcount() < 3, None)
+    scores = {}
+    for smoothing in (None, False, True):
+        tl.annotate(kinds_adata, examples="few", smoothing=smoothing)
+        scores[smoothing] = kinds_adata.obsm["text_suggested"].to_numpy()
+        assert kinds_adata.uns["lexicell"]["text_suggested"]["params"]["smoothing"] == bool(smoothing)
+    np.testing.assert_array_equal(scores[None], scores[False])
+    assert not np.allclose(scores[None], scores[True])
+
+
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_results_survive_a_file_and_can_be_drawn(kinds_adata, asked, tmp_path, suffix):
     asked["types"] = {"al/pha" if k == "alpha" else k: d for k, d in asked["types"].items()}

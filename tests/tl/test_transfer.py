@@ -164,6 +164,25 @@ def test_other_sizes_than_the_models_are_used_and_said(halves, planted_genes):
     tl.transfer(model, other, target_genes=planted_genes, n_top_genes=None)  # as made: nothing to say
 
 
+def test_smoothing_takes_votes_over_from_neighbours_in_the_targets_own_components(halves, planted_genes):
+    one, other = halves
+    model = tl.transfer_model(other, label="kind", genes=planted_genes)
+    tl.transfer(one, other, genes=planted_genes, **OPTIONS)
+    votes = other.obsm["text_transfer"].to_numpy(dtype=float)
+    tl.transfer(one, other, genes=planted_genes, smoothing=2, **OPTIONS)
+    cells = model.panel.scores
+    away = ((cells[:, None] - cells[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(away, np.inf)
+    near = np.argsort(away, axis=1)[:, :15]
+    linked = np.zeros(away.shape)
+    np.put_along_axis(linked, near, 1.0, axis=1)
+    linked = np.maximum(linked, linked.T)
+    expected = votes
+    for _ in range(2):
+        expected = 0.9 * (linked @ expected) / linked.sum(axis=1, keepdims=True) + 0.1 * votes
+    np.testing.assert_allclose(other.obsm["text_transfer"], expected, atol=1e-5)
+
+
 def test_several_sources_vote_over_the_classes_they_know(halves, planted_genes):
     one, other = halves
     few, rest = one[one.obs["kind"] != "gamma"].copy(), one[one.obs["kind"] != "alpha"].copy()
@@ -248,6 +267,7 @@ def test_results_survive_a_file_and_only_named_keys_are_written(halves, planted_
         ({"genes": None}, MissingKeyError, "pass genes="),
         ({"min_confidence": 2}, InputError, "between 0 and 1"),
         ({"whiten": 3}, InputError, "whiten must lie"),
+        ({"smoothing": -1}, InputError, "smoothing is a number of rounds"),
         ({"n_top_genes": 0}, InputError, "n_top_genes is a whole number above 0, None for all genes or 'auto'; got 0"),
         ({"n_components": "many"}, InputError, "n_components is a whole number above 0 or 'auto'; got 'many'"),
     ],
@@ -258,6 +278,14 @@ def test_bad_input_is_refused_and_nothing_written(halves, planted_genes, change,
     one.obs["one"] = "same"
     with pytest.raises(error, match=message):
         tl.transfer(one, other, **{"genes": planted_genes, **OPTIONS, **change})
+    assert "text_transfer" not in other.obs
+
+
+def test_data_whose_genes_have_no_text_are_refused(halves, planted_genes):
+    one, other = halves
+    foreign = GeneEmbedding.from_vectors(["q1", "q2", "q3"], planted_genes.vectors[:3])
+    with pytest.raises(InputError, match=r"0 genes of the data have a vector.*target_genes="):
+        tl.transfer(one, other, genes=planted_genes, target_genes=foreign, **OPTIONS)
     assert "text_transfer" not in other.obs
 
 

@@ -40,7 +40,10 @@ def _slot(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--examples", help="Column of obs with the types of a few cells: few-shot, without descriptions.")
 @click.option("--min-score", default=0.5, show_default=True, help="Below this best score a suggestion is unsure.")
 @click.option("--min-margin", default=0.25, show_default=True, help="Below this lead a suggestion is unsure.")
-@click.option("--smoothing/--no-smoothing", default=True, show_default=True, help="Spread scores over neighbours.")
+@click.option(
+    "--smoothing/--no-smoothing", default=None,
+    help="Spread scores over neighbours; default: with descriptions yes, with --examples no.",
+)  # fmt: skip
 @click.option("--refine/--no-refine", default=True, show_default=True, help="Add nearness to the clearest cells.")
 @click.option("--use-rep", default="X_text", show_default=True, help="The embedding whose genes and slot are used.")
 @key_option("text_suggested", "Prefix of what is written.")
@@ -137,6 +140,9 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> int | str |
 @click.option("--whiten", default=0.0, show_default=True, help="0: centred only; 1: fully whitened.")
 @click.option("--rounds", default=8, show_default=True, help="Rounds of refinement at most; 0: texts alone.")
 @click.option("--batch", help="Column of obs whose means are taken away, where a data set has it.")
+@click.option(
+    "--smoothing", default=0, show_default=True, help="Rounds of spreading votes over the target's neighbours."
+)
 @click.option(
     "--n-controls", default=20, show_default=True, help="Shuffles of the texts behind the p of the alignment."
 )

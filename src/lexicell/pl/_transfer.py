@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .._errors import MissingKeyError, check_choice
+from .._errors import MissingKeyError, check_choice, check_key
 from .._keys import SUGGESTED, TRANSFER, umap
 from .._results import find_results
 from . import _draw
@@ -21,7 +21,9 @@ __all__ = ["annotate", "transfer"]
 _KINDS = ("auto", "confusion", "map")
 
 
-def transfer(adata: AnnData, *, kind: str = "auto", key: str = TRANSFER, ax: Axes | None = None) -> Axes:
+def transfer(
+    adata: AnnData, *, kind: str = "auto", color: str | None = None, key: str = TRANSFER, ax: Axes | None = None
+) -> Axes:
     """Draw both data sets on one map, or how transferred labels agree with known ones.
 
     Parameters
@@ -32,6 +34,9 @@ def transfer(adata: AnnData, *, kind: str = "auto", key: str = TRANSFER, ax: Axe
         ``"confusion"`` (needs ``truth=``): of each known class, the share that got each label. ``"map"`` (needs
         ``map_cells=True``): cells of the source as filled dots, those of the target as crosses, coloured by label.
         ``"auto"``: the confusion where there is one.
+    color
+        Map: column of ``obs`` that colours the target's cells, such as their known types, which show whether cells
+        lie among their like. None: the transferred label, which always agrees with the cells around.
     key
         `key_added` of the transfer.
     ax
@@ -44,7 +49,7 @@ def transfer(adata: AnnData, *, kind: str = "auto", key: str = TRANSFER, ax: Axe
     Raises
     ------
     MissingKeyError
-        If there is no such result.
+        If there is no such result or column.
 
     Examples
     --------
@@ -65,7 +70,9 @@ def transfer(adata: AnnData, *, kind: str = "auto", key: str = TRANSFER, ax: Axe
     source = find_results(adata, key, "source", "lexicell.tl.transfer with one source")["source"]
     if "umap" not in source or umap(key) not in adata.obsm:
         raise MissingKeyError("there is no common map; run lexicell.tl.transfer with map_cells=True first")
-    return _map(adata, source, key, _draw.new_axes(ax))
+    if color is not None:
+        check_key(color, [str(c) for c in adata.obs.columns], "column in obs")
+    return _map(adata, source, key, color or f"{key}_best", _draw.new_axes(ax))
 
 
 def _confusion(counts: pd.DataFrame, ax: Axes) -> Axes:
@@ -86,18 +93,20 @@ def _confusion(counts: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def _map(adata: AnnData, source: dict[str, Any], key: str, ax: Axes) -> Axes:
+def _map(adata: AnnData, source: dict[str, Any], key: str, column: str, ax: Axes) -> Axes:
     labels = [str(v) for v in source["labels"]]
-    names = sorted(set(labels))
-    column = f"{key}_best"
-    colors = dict(zip(names, _draw.category_colors(adata, column, names), strict=True))
+    shown = adata.obs[column].astype(object).where(adata.obs[column].notna(), "unknown").map(str)
+    names = sorted({*labels, *shown})
+    # The user's colours are in the order of the column's own categories, which need not be all that is drawn.
+    own, _ = _draw.as_categories(adata.obs[column])
+    drawn = _draw.category_colors(adata, column, names) if own == names else _draw.palette(len(names))
+    colors = dict(zip(names, drawn, strict=True))
     area = _draw.dot_size(len(labels) + adata.n_obs)
     one, other = np.asarray(source["umap"]), np.asarray(adata.obsm[umap(key)])
     raster = _draw.rasterize(len(one) + len(other))
     ax.scatter(one[:, 0], one[:, 1], s=area, c=[colors[v] for v in labels], linewidths=0, alpha=0.55, rasterized=raster)
-    found = adata.obs[column].astype(str)
     ax.scatter(
-        other[:, 0], other[:, 1], s=area * 1.4, marker="x", linewidths=0.7, c=[colors[v] for v in found],
+        other[:, 0], other[:, 1], s=area * 1.4, marker="x", linewidths=0.7, c=[colors[v] for v in shown],
         rasterized=raster,
     )  # fmt: skip
     from matplotlib.lines import Line2D

@@ -40,7 +40,7 @@ def annotate(
     use_rep: str = X_TEXT,
     min_score: float = 0.5,
     min_margin: float = 0.25,
-    smoothing: bool = True,
+    smoothing: bool | None = None,
     refine: bool = True,
     type_vectors: ArrayLike | None = None,
     genes: GeneEmbedding | None = None,
@@ -81,7 +81,8 @@ def annotate(
         A cell or group is ``"unsure"`` where its best score, or its lead over the second, is smaller; in standard
         deviations over the cells (few-shot: cosine, where the lead counts alone).
     smoothing
-        Spread scores over the 15 nearest neighbours in 20 principal components of expression.
+        Spread scores over the 15 nearest neighbours in 20 principal components of expression. None: with descriptions
+        yes; with `examples` no, since it lost accuracy from three labelled cells a type on (``docs/transfer.md``).
     refine
         Add the nearness, in these components, to the cells that lead most clearly for each type. Not in few-shot, where
         the examples are given.
@@ -137,6 +138,7 @@ def annotate(
         check_key(column, columns, "column in obs")
     if examples is not None and (types is not None or group is not None):
         raise InputError("give either examples= (labelled cells) or types= (descriptions), not both")
+    smoothing = examples is None if smoothing is None else smoothing
     like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
     result: dict[str, Any] = {}
     z, by_markers = None, None
