@@ -86,7 +86,7 @@ def draw(table: pd.DataFrame, names: list[str]) -> None:
                 line = part.groupby("kept")["accuracy"].mean()
                 label = classifier + (", shuffled texts" if control != "none" else "")
                 ax.plot(line.index, line.to_numpy(), style, color=color, label=label, lw=1.4)
-        ax.set(title=name, xlabel="share of cells labelled, most confident first", xlim=(0.15, 1.02), ylim=(0, 1.02))
+        ax.set(title=name, xlabel="share of cells labelled", xlim=(0.15, 1.02), ylim=(0, 1.02))
         ax.title.set_fontsize("small")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("accuracy among them")

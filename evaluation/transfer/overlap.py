@@ -2,8 +2,8 @@
 
     python evaluation/transfer/overlap.py DATA_FOLDER
 
-writes overlap.csv (a row a run; finished blocks are kept), overlap_table.csv and overlap.png beside this script. Panels of
-500 and of 1,500 genes of which 0 to all are shared; the two sides have no cell in common, 200 cells each.
+writes overlap.csv (a row a run; finished blocks are kept), overlap_table.csv and overlap.png beside this script. Panels
+of 500 and of 1,500 genes of which 0 to all are shared; the two sides have no cell in common, 200 cells each.
 "expression": components of the shared genes, fitted on the source. "aligned": components of each side's own genes, the
 shared ones among them, turned by text. The threshold of method="auto" was chosen on Kang's stimulated cells (and is
 marked so); the other data sets confirm.
@@ -99,7 +99,7 @@ def draw(means: pd.DataFrame) -> None:
                 ax.errorbar(rows["shared"] / size, rows["mean"], yerr=rows["std"], fmt=f"o{style}", ms=3, lw=1.2,
                             color=color, label=f"{label}, {size} genes")  # fmt: skip
         role = means.loc[means["data"] == name, "role"].iloc[0]
-        ax.set(title=f"{name}\n({role})", xlabel="share of the panel that both have", ylim=(0, 1.02))
+        ax.set(title=f"{name}\n({role})", xlabel="shared part of the panel", xlim=(-0.04, 1.04), ylim=(0, 1.02))
         ax.title.set_fontsize("small")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("balanced accuracy")
