@@ -32,6 +32,7 @@ from lexicell.core.pooling import make_pooler
 from . import _data, _machine, _peers
 
 BLOCK = 2048
+PANEL = 2048 * 512  # bytes of the vectors that serve all cells of a block: 2,048 genes, 128 dimensions
 
 
 class Row(NamedTuple):
@@ -66,13 +67,16 @@ class Problem:
         """The first n cells with names."""
         return anndata.AnnData(self.part(n), var=pd.DataFrame(index=_data.names()))
 
-    def pooler(self, top_n: int | None) -> Any:
-        """What `emb.cells` builds inside, vectors packed."""
+    def pooler(self, top_n: int | None, *, precision: str = "float32", sample: int = 0) -> Any:
+        """What `emb.cells` builds inside, vectors packed; with `sample` cells that tell which genes are hot."""
         rows = open_rows(self.X)
         pooler = make_pooler(
             self.X.shape[1], self.columns, preset="paper", top_n=top_n, l2=None, logged=False,
             ranks=tie_ranks(self.genes.ids), seen=expressed(rows.read(0, min(128, self.X.shape[0])), self.columns),
+            precision=precision,
         )  # fmt: skip
+        if sample:
+            pooler.choose_hot(rows.read(0, sample), np.empty(0))
         pooler.set_vectors(self.V)
         return pooler
 
@@ -86,6 +90,14 @@ def interleaved(runs: dict[str, Callable[[], Any]], rounds: int, clock: Callable
             run()
             best[name] = min(best[name], clock() - start)
     return best
+
+
+def ways() -> dict[str, dict[str, str]]:
+    """Other ways to sum that can be asked for on this machine."""
+    from lexicell.core.pooling import has_tiles
+
+    half, hybrid = {"precision": "half"}, {"method": "hybrid"}
+    return {"half": half} | ({"hybrid": hybrid, "hybrid half": hybrid | half} if has_tiles() else {})
 
 
 def label(top_n: int | None) -> str:
@@ -105,6 +117,8 @@ def cells(problem: Problem, top_n: int | None, n_peers: int, rounds: int) -> Ite
         "scipy product alone": lambda: weights @ problem.V,
         **_peers.torch_products(weights, problem.V),
     }
+    for name, way in ways().items():
+        runs[f"emb.cells, {name}"] = lambda way=way: lx.emb.cells(adata, genes, top_n=top_n, n_jobs=1, **way)
     if top_n is None:
         runs["emb.cells, genept-w"] = lambda: lx.emb.cells(adata, genes, preset="genept-w", n_jobs=1)
         runs["emb.cells, scelmo-wa"] = lambda: lx.emb.cells(adata, genes, preset="scelmo-wa", n_jobs=1)
@@ -119,7 +133,7 @@ def cells(problem: Problem, top_n: int | None, n_peers: int, rounds: int) -> Ite
     yield Row("cells", problem.dim, label(top_n), "selection", 1e9 * best["selection"] / some.nnz, "ns a nonzero")
     bytes_asked = weights.nnz * problem.dim * 4
     yield Row("cells", problem.dim, label(top_n), "gather", bytes_asked / best["gather"] / 1e9, "GB/s")
-    rate = _machine.read_rate(_machine.second_level_cache() // 2)
+    rate = _machine.read_rate(PANEL)
     yield Row("cells", problem.dim, label(top_n), "cache-resident read", rate / 1e9, "GB/s")
 
 
@@ -132,6 +146,8 @@ def _warm(problem: Problem, top_n: int | None) -> None:
     few = problem.adata(64)
     for preset in ("paper", "genept-w", "scelmo-wa"):
         lx.emb.cells(few, problem.genes, preset=preset, top_n=top_n, n_jobs=1)
+    for way in ways().values():
+        lx.emb.cells(few, problem.genes, top_n=top_n, n_jobs=1, **way)
 
 
 def _kernel(problem: Problem, top_n: int | None, n: int) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -175,7 +191,7 @@ def profile(problem: Problem, top_n: int | None, n_part: int, rounds: int) -> It
 
     def finish() -> None:
         room = pooler._room(len(chosen.rows), len(chosen.offsets))
-        _gather._finish(room.sums, chosen.offsets, pooler._scale(chosen), pooler._shift, False, out)
+        _gather.finish(room.sums, chosen.offsets, pooler._scale(chosen), pooler._shift, False, out)
 
     _warm(problem, top_n)
     once = {

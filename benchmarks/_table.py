@@ -59,6 +59,7 @@ BARS = [
     Bar("lexicell --help", 0.5, 0.3, "s", False, _cold("lexicell --help")),
 ]  # fmt: skip
 
+MISSING = "Not measured yet."
 KEY = ["part", "dim", "top_n", "what", "unit"]
 
 
@@ -104,7 +105,8 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-ORDER = ["emb.cells", "emb.cells, genept-w", "emb.cells, scelmo-wa", "gather", "selection", "scanpy + scipy",
+ORDER = ["emb.cells", "emb.cells, hybrid", "emb.cells, half", "emb.cells, hybrid half",
+         "emb.cells, genept-w", "emb.cells, scelmo-wa", "gather", "selection", "scanpy + scipy",
          "scipy product alone", "torch embedding_bag", "torch.sparse.mm", "GenePT dense", "scELMo dense"]  # fmt: skip
 TOP_N = ["50", "200", "1000", "all"]
 
@@ -167,20 +169,32 @@ def page() -> str:
     shares = rows[(rows.part == "cells") & (rows.what == "selection") & (rows.unit == "ns a nonzero") & (rows.dim == D)]
     selection = shares.set_index("top_n").value.reindex(TOP_N).map("{:.1f}".format).to_frame("ns a nonzero")
     errors = rows[rows.part == "error"].set_index("top_n").value.reindex(TOP_N).map("{:.1e}".format)
-    stream = RESULTS / "streaming.csv"
+    stream, trials = RESULTS / "streaming.csv", RESULTS / "trials.csv"
     filled = {
         "ABOUT": about,
         "RATIOS": markdown(ratios(rows)),
         "TIMES": markdown(times(rows)),
         "MEMORY": markdown(memory),
-        "PROFILE": markdown(profile(rows)) if (rows.part == "profile").any() else "Not measured yet.",
+        "PROFILE": markdown(profile(rows)) if (rows.part == "profile").any() else MISSING,
         "RATES": markdown(rates),
         "SELECTION": markdown(selection.assign(error=errors).rename_axis("N").reset_index()),
-        "STREAMING": markdown(pd.read_csv(stream).fillna({"note": ""})) if stream.exists() else "Not measured yet.",
+        "TRIALS": markdown(trials_table(pd.read_csv(trials, dtype={"top_n": str}))) if trials.exists() else MISSING,
+        "STREAMING": markdown(pd.read_csv(stream).fillna({"note": ""})) if stream.exists() else MISSING,
     }
     for name, value in filled.items():
         text = text.replace("{{" + name + "}}", value)
     return text
+
+
+def trials_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """How much faster (or slower) than the kept form each trial was, by N, and its error for all genes."""
+    ratio = rows.assign(ratio=rows.kept_us / rows.us).pivot_table(index="what", columns="top_n", values="ratio")
+    table = ratio.reindex(index=rows.what.unique(), columns=[n for n in TOP_N if n in ratio.columns]).map(
+        "{:.2f}x".format
+    )
+    errors = rows.groupby("what").error.max().reindex(table.index)
+    table["error"] = ["" if e != e else f"{e:.0e}" for e in errors]
+    return table.rename_axis("tried", axis=0).rename_axis(None, axis=1).reset_index()
 
 
 def load() -> pd.DataFrame:

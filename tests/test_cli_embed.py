@@ -46,6 +46,15 @@ def test_genes_are_found_in_the_file_alone(cells, tmp_path, lexicell):
     assert (result.shape, result.dtype) == ((600, 5), np.float16)
 
 
+def test_vectors_of_sixteen_bits(cells, tmp_path, lexicell):
+    for options in (["--stream"], []):
+        code, said = lexicell("embed", cells, "--precision", "half", *options, "-o", tmp_path / f"{len(options)}.h5ad")
+        assert code == 0, said
+    one, two = (anndata.read_h5ad(tmp_path / f"{i}.h5ad") for i in (0, 1))
+    np.testing.assert_array_equal(one.obsm["X_text"], two.obsm["X_text"])
+    assert one.uns["lexicell"]["X_text"]["params"]["precision"] == "half"
+
+
 def test_counts_of_10x(cells, tmp_path, lexicell):
     path = tenx(anndata.read_h5ad(cells), tmp_path)
     for options in (["--stream"], []):

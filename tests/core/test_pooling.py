@@ -366,11 +366,10 @@ def test_broken_sparse_matrix(rng):
 
 def test_plain_loop_gives_the_same(rng, monkeypatch):
     from lexicell.core import _pooler
-    from lexicell.core._kernels._gather import gather_block_plain
 
     X, V, columns, ids = make(rng, n_genes=900, n_text=800, density=0.9)
     fast = embed_cells(X, V, columns, preset="genept-w")
-    monkeypatch.setattr(_pooler, "_chosen", gather_block_plain)
+    monkeypatch.setattr(_pooler, "_plain", True)
     plain = embed_cells(X, V, columns, preset="genept-w")
     assert error(plain, loop(X, V, columns, ids, "genept-w")) <= TOLERANCE
     assert error(fast, plain.astype(np.float64)) <= 1e-6

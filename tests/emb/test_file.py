@@ -70,6 +70,30 @@ def test_equal_to_embedding_in_memory(data, options, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["text.zarr"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"precision": "half"}, {"method": "hybrid"}, {"method": "hybrid", "precision": "half", "preset": "whitened"}],
+    ids=["half", "hybrid", "hybrid-half-whitened"],
+)
+def test_other_ways_of_summing_are_those_in_memory(data, options, tmp_path, monkeypatch):
+    adata, genes, path = data
+    small_shards(monkeypatch)
+    monkeypatch.setattr("lexicell.core.pooling.has_tiles", lambda: True)
+    monkeypatch.setattr("lexicell.core._hot._WORTH", 0.0)
+    embed_file(path, tmp_path / "text.zarr", genes, **options)
+    expected = lx.emb.cells(adata, genes, copy=True, **options)
+    result = read(tmp_path / "text.zarr")
+    assert_equal(result, expected)
+    params = result.uns["lexicell"]["X_text"]["params"]
+    assert (params["method"], params["precision"]) == (
+        options.get("method", "sparse"),
+        options.get("precision", "float32"),
+    )
+    sparse = lx.emb.cells(adata, genes, copy=True, preset=options.get("preset", "paper")).obsm["X_text"]
+    assert not np.array_equal(result.obsm["X_text"], sparse)
+    np.testing.assert_allclose(result.obsm["X_text"], sparse, atol=2e-3 * np.abs(sparse).max())
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.filterwarnings("ignore:.*stored by genes:UserWarning")
 def test_equal_over_formats(form, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._errors import InputError
 from .._matrix import Dense, Sparse
 from ._blocks import Canonical, canonical, frozen
+from ._hot import Hot, aligned, whole_batches
 from ._zscores import Moments, empty_sums
 
 __all__ = ["BadValueError", "Pooler", "expressed"]
@@ -84,6 +85,8 @@ class Pooler:
         Whether weights will become z-scores.
     l2
         Whether cells are scaled to unit length.
+    half
+        Whether vectors are kept in sixteen bits.
     """
 
     def __init__(
@@ -98,26 +101,45 @@ class Pooler:
         divide_by: str = "kept",
         z_scored: bool = False,
         l2: bool = False,
+        half: bool = False,
     ) -> None:
         from ._kernels._gather import segment_length
 
         n = len(columns)
         self.n_columns, self.top_n, self.logged, self.divide_by, self.l2 = n_columns, top_n, logged, divide_by, l2
-        self._z_scored = z_scored
+        self._z_scored, self._half = z_scored, half
         # Vectors are numbered in the order of the columns; sums run in that order.
         self._order = np.argsort(columns)
         self._table = np.full(n_columns, n, dtype=np.int32)
         self._table[columns[self._order]] = np.arange(n, dtype=np.int32)
         self._ranks = np.append(ranks[self._order], n).astype(np.int32)
         self._segment = segment_length(top_n, n, z_scored=z_scored)
-        self._packed = np.lexsort((-seen[self._order], np.arange(n) // self._segment))
-        self._place = np.empty(n, dtype=np.int32)
-        self._place[self._packed] = np.arange(n, dtype=np.int32)
+        self._lay_out(np.lexsort((-seen[self._order], np.arange(n) // self._segment)))
         self._panels: NDArray[np.float32] = np.empty((0, 0, 0), dtype=np.float32)
         self._shift: NDArray[np.float64] = np.empty(0)
-        self.dim = 0
+        self.dim = self._width = 0
         self._scores: NDArray[np.float64] | None = None
+        self._hot: Hot | None = None
         self._scratch = threading.local()
+
+    def _lay_out(self, packed: NDArray[np.int64]) -> None:
+        """Vectors will lie in this order in memory."""
+        self._packed, self._place = packed, np.empty(len(packed), dtype=np.int32)
+        self._place[packed] = np.arange(len(packed), dtype=np.int32)
+
+    def choose_hot(self, block: Sparse | Dense, library: NDArray[np.float64]) -> None:
+        """Sum genes that many cells of `block` keep densely from now on; to be called before `set_vectors`.
+
+        Which they are belongs to the arithmetic: the same block gives the same bits.
+        """
+        selected = self._select(block, library, 0)
+        kept = selected.rows[: int(selected.offsets[-1])]
+        shares = np.bincount(kept, minlength=len(self._order)) / max(1, len(selected.kept))
+        self._hot = Hot.choose(shares, 2 if self._half else 3)
+        if self._hot is not None:
+            # Each kind is a segment of its own.
+            self._segment = len(self._order)
+            self._lay_out(self._hot.packed)
 
     def set_vectors(
         self, vectors: NDArray[np.float32], rows: NDArray[np.int64] | None = None, moments: Moments | None = None
@@ -131,15 +153,25 @@ class Pooler:
         InputError
             If a vector is not finite.
         """
-        from ._kernels._gather import WIDTH, pack
+        from ._kernels._gather import WIDTH, pack, pack_half
 
         n, dim = len(self._order), vectors.shape[1]
-        n_panels = max(1, -(-dim // WIDTH))
-        panels = _aligned((n_panels, n, WIDTH))
         source = self._order[self._packed]
-        if not pack(frozen(vectors), source if rows is None else rows[source], panels):
+        source = source if rows is None else rows[source]
+        # Sums are as wide as whole panels, or half a panel less where vectors of sixteen bits stand in half of it.
+        self._width = max(1, -(-dim // WIDTH)) * WIDTH
+        panels = aligned((-(-self._width // (2 * WIDTH if self._half else WIDTH)), n, WIDTH), np.float32)
+        values = frozen(vectors)
+        if self._half:
+            finite = bool(np.isfinite(vectors if rows is None else vectors[rows]).all())
+            pack_half(values.view(np.uint32), source, panels.view(np.uint32))
+        else:
+            finite = pack(values, source, panels)
+        if not finite:
             raise InputError("gene vectors hold NaN or infinity; leave these genes out")
         self._panels, self.dim = panels, dim
+        if self._hot is not None:
+            self._hot.set_vectors(values, self._order if rows is None else rows[self._order], self._width)
         self._shift = np.zeros(dim)
         if moments is not None:
             at_zero, scores = moments.scores()
@@ -163,15 +195,24 @@ class Pooler:
         return _ratio(selected.covered, selected.totals), np.diff(selected.offsets)
 
     def _sum(self, selected: _Selected, out: NDArray[np.float32]) -> None:
+        from ._kernels._gather import finish
         from ._kernels._moments import score
 
         k = int(selected.offsets[-1])
         if self._scores is not None:
             score(selected.rows[:k], selected.weights[:k], self._scores)
         room = self._room(len(selected.rows), len(selected.offsets))
-        gather = _gather()
-        gather(self._panels, self._place, selected.rows, selected.weights, selected.offsets, self._segment,
-               self._scale(selected), self._shift, self.l2, room.genes, room.both, room.sums, out)  # fmt: skip
+        rows, weights, offsets = selected.rows, selected.weights, selected.offsets
+        if self._hot is None:
+            room.sums[: len(offsets)] = 0
+            parts = iter([(rows, weights, offsets)])
+        else:
+            parts = self._hot.add(rows, weights, offsets, room.sums)
+        add = _adder(alone=self._half or self._hot is not None)
+        for rows, weights, offsets in parts:
+            add(self._panels, self._place, rows, weights, offsets, self._segment, room.genes, room.both, room.sums,
+                self._half)  # fmt: skip
+        finish(room.sums, selected.offsets, self._scale(selected), self._shift, self.l2, out)
 
     def add_moments(
         self, block: Sparse | Dense, library: NDArray[np.float64], *, first_row: int = 0
@@ -218,9 +259,9 @@ class Pooler:
     def _room(self, n_entries: int, n_rows: int) -> _Room:
         # Kept from block to block: fresh memory would cost a page fault every 4 kB.
         room: _Room | None = getattr(self._scratch, "room", None)
-        width = self._panels.shape[0] * self._panels.shape[2]
+        width = self._width
         if room is None or len(room.rows) < n_entries or room.sums.shape[0] < n_rows or room.sums.shape[1] != width:
-            n_entries, n_rows = n_entries * 5 // 4, n_rows + 1
+            n_entries, n_rows = n_entries * 5 // 4, whole_batches(n_rows + 1)
             room = _Room(
                 np.empty(n_entries, dtype=np.int32),
                 np.empty(n_entries, dtype=np.float32),
@@ -243,41 +284,34 @@ class _Room:
     sums: NDArray[np.float32]
 
 
-def _aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Uninitialised float32 at an address divisible by 64, where a cache line begins."""
-    n = int(np.prod(shape))
-    memory = np.empty(n + 16, dtype=np.float32)
-    start = -memory.ctypes.data % 64 // 4
-    return memory[start : start + n].reshape(shape)
-
-
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(a, b, out=np.zeros(len(a)), where=b > 0)
 
 
-_chosen: Any = None
+_plain: bool | None = None
 
 
-def _gather() -> Any:
-    """The fast loop, or the plain one on a machine on which its code does not compile."""
-    global _chosen
-    if _chosen is None:
+def _adder(*, alone: bool = False) -> Any:
+    """The fast loop, two cells at a time or `alone`, or the plain one where its machine code does not compile."""
+    global _plain
+    from ._kernels import _gather as kernels
+
+    if _plain is None:
         from numba.core.errors import NumbaError
 
-        from ._kernels import _gather as kernels
-
         try:
-            panel, none = _aligned((1, 1, kernels.WIDTH)), np.zeros(1)
+            panel = aligned((1, 1, kernels.WIDTH), np.float32)
             panel[:] = 1
             ints, floats = np.zeros(kernels.SPARE, np.int32), np.ones(kernels.SPARE, np.float32)
-            out = np.empty((1, 1), dtype=np.float32)
-            kernels.gather_block(panel, ints[:1], ints, floats, np.array([0, 1]), 8, none + 1, none, False, ints.copy(),
-                                 floats.reshape(-1, 2).copy(), np.empty((2, kernels.WIDTH), np.float32),
-                                 out)  # fmt: skip
-            _chosen = kernels.gather_block if out[0, 0] == 1 else kernels.gather_block_plain
+            sums = np.zeros((2, kernels.WIDTH), np.float32)
+            kernels.add_block(panel, ints[:1], ints, floats, np.array([0, 1]), 8, ints.copy(),
+                              floats.reshape(-1, 2).copy(), sums, False)  # fmt: skip
+            _plain = not (sums[0] == 1).all()
         except (NumbaError, RuntimeError, NotImplementedError):
-            _chosen = kernels.gather_block_plain
-    return _chosen
+            _plain = True
+    if _plain:
+        return kernels.add_plain
+    return kernels.add_alone if alone else kernels.add_block
 
 
 def _complaint(status: int, rows: Canonical, row: int, first_row: int, library: NDArray[np.float64]) -> BadValueError:

@@ -20,11 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError, check_choice
 from .._matrix import Dense, Rows, Sparse, block_rows, open_rows
+from ._hot import SAMPLE
 from ._pooler import BadValueError, Pooler, expressed
 from ._zscores import Moments, MomentSums
 from .space import GeneSpace
 
 __all__ = [
+    "METHODS",
+    "PRECISIONS",
     "PRESETS",
     "BadValueError",
     "Moments",
@@ -38,6 +41,9 @@ __all__ = [
 ]
 
 Float = NDArray[np.float64]
+
+METHODS = ("sparse", "hybrid")
+PRECISIONS = ("float32", "half")
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,8 @@ def pool(
     library_size: ArrayLike | None = None,
     ranks: ArrayLike | None = None,
     n_components: int | None = None,
+    method: str = "sparse",
+    precision: str = "float32",
     chunk_size: int | None = None,
     n_jobs: int | None = None,
 ) -> PooledCells:
@@ -169,6 +177,11 @@ def pool(
         default: the order of `columns`.
     n_components
         Directions of the whitened gene space; None: see :meth:`GeneSpace.fit`.
+    method
+        ``"sparse"``: each cell's genes one by one. ``"hybrid"``: those that many of the first 512 cells keep are
+        summed densely by the processor's tile unit.
+    precision
+        ``"float32"``, or ``"half"``: vectors rounded to sixteen bits.
     chunk_size
         Rows a block; results do not depend on it.
     n_jobs
@@ -177,7 +190,8 @@ def pool(
     Raises
     ------
     InputError
-        If shapes disagree, the matrix is empty, or an argument is out of range.
+        If shapes disagree, the matrix is empty, an argument is out of range, or `method` needs a tile unit (AMX) and
+        the processor has none.
     BadValueError
         If a value is NaN, infinite or negative, or a library size is smaller than the counts it should contain.
 
@@ -187,11 +201,20 @@ def pool(
     (of 256 for z-scores, of 8,192 where 256 genes or fewer are kept, one where 64 or fewer are); logarithms, scales,
     norms and denominators in float64. The difference from float64 throughout stays below 2e-6 of a cell's largest
     entry.
+
+    ``hybrid`` adds the hot genes as whole numbers, without rounding, from weights and vectors of 23 bits, and the
+    others in float32: the bound is the same. Which genes are hot, those that 15 % (with ``half`` 10 %) of the first
+    512 cells keep, depends on these cells, and so do the last bits of all.
+
+    ``half`` keeps eight bits of each entry of a vector, as bfloat16 does, and adds in float32; hot genes keep fifteen
+    bits of the largest entry in each dimension. Against float64, on vectors of which a third is common to all genes,
+    the largest difference was 3e-4 to 7e-4 of a cell's largest entry, with ``hybrid`` 1e-4 to 2e-4.
     """
     cells = open_rows(X)
     chosen = check_question(
-        preset, cells.shape[0], logged=logged, sized=library_size is not None, n_components=n_components
-    )
+        preset, cells.shape[0], logged=logged, sized=library_size is not None, n_components=n_components,
+        method=method, precision=precision,
+    )  # fmt: skip
     matrix, places, used = _check_vectors(cells, vectors, columns, rows)
     library = _check_library(library_size, cells.shape[0])
     ranges = list(block_rows(cells, _at_least_one(chunk_size, "chunk_size")))
@@ -204,7 +227,11 @@ def pool(
         logged=logged,
         ranks=ranks,
         seen=expressed(cells.read(0, min(128, cells.shape[0])), places),
+        precision=precision,
     )
+    if method == "hybrid":
+        n = min(SAMPLE, cells.shape[0])
+        pooler.choose_hot(cells.read(0, n), library[:n])
     run = _Run(cells, ranges, library, n_threads(n_jobs))
     space = moments = None
     if chosen.z_scored:
@@ -225,8 +252,16 @@ def check_question(
     sized: bool,
     n_components: int | None,
     top_n: int | str | None = "preset",
+    method: str = "sparse",
+    precision: str = "float32",
 ) -> Preset:
     """Refuse arguments that do not go together; `sized`: library sizes are given."""
+    check_choice(precision, PRECISIONS, "precision")
+    if check_choice(method, METHODS, "method") == "hybrid" and not has_tiles():
+        raise InputError(
+            "method='hybrid' needs a processor with a tile unit for whole numbers (AMX, Intel from Sapphire Rapids on) "
+            "that the system grants; use method='sparse' here"
+        )
     chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
     if sized and logged:
         raise InputError("library sizes are of no use where values are log1p already; leave library_size out")
@@ -248,6 +283,7 @@ def make_pooler(
     logged: bool,
     ranks: ArrayLike | None,
     seen: NDArray[np.int64],
+    precision: str = "float32",
 ) -> Pooler:
     """A `Pooler` for a preset; arguments as in `pool` and `Pooler`."""
     chosen = PRESETS[check_choice(preset, PRESETS, "preset")]
@@ -261,7 +297,15 @@ def make_pooler(
         divide_by=chosen.divide_by,
         z_scored=chosen.z_scored,
         l2=chosen.l2 if l2 is None else l2,
+        half=precision == "half",
     )
+
+
+def has_tiles() -> bool:
+    """Whether ``hybrid`` works here."""
+    from ._kernels import _tiles
+
+    return _tiles.has_tiles()
 
 
 class _Run:

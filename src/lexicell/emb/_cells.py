@@ -44,6 +44,8 @@ def cells(
     library_size: str | None = None,
     l2: bool | None = None,
     n_components: int | None = None,
+    method: str = "sparse",
+    precision: str = "float32",
     key_added: str = _keys.X_TEXT,
     chunk_size: int | None = None,
     n_jobs: int | None = None,
@@ -95,6 +97,15 @@ def cells(
     n_components
         Directions of the whitened gene space, for ``whitened``; default: the smaller of the rank of the gene vectors
         and a quarter of the number of genes.
+    method
+        ``"sparse"``: each cell's genes are added one by one. ``"hybrid"``: genes that many of the first 512 cells keep
+        are added densely, by the tile unit for whole numbers (AMX) of Intel's server processors from Sapphire Rapids
+        on: a third faster from some 1,000 genes a cell on, as exact; but the last bits then depend on which cells come
+        first. Refused on other processors.
+    precision
+        Of gene vectors inside sums. ``"float32"``, or ``"half"``: rounded to sixteen bits, which changes entries by
+        up to a thousandth of a cell's largest and is a quarter faster, with ``hybrid`` twice as fast. Vectors given in
+        float16 are taken as they are, in float32.
     key_added
         Key of the result in ``obsm``.
     chunk_size
@@ -180,13 +191,17 @@ def cells(
             library_size=sizes,
             ranks=tie_ranks(genes.ids[joined.rows]),
             n_components=n_components,
+            method=method,
+            precision=precision,
             chunk_size=chunk_size,
             n_jobs=n_jobs,
         )
     except BadValueError as error:
         raise named(error, adata, slot, library_size) from None
     warn_empty(int((pooled.n_genes == 0).sum()), adata.n_obs)
-    params = describe(slot, joined, preset=preset, top_n=top_n, l2=l2, library_size=library_size)
+    params = describe(
+        slot, joined, preset=preset, top_n=top_n, l2=l2, library_size=library_size, method=method, precision=precision
+    )
     target = adata.copy() if copy else _writable(adata)
     _write(target, pooled, genes, joined, params, key_added, store_genes=store_genes)
     return target if copy else None

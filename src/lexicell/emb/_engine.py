@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .._errors import InputError
 from .._matrix import Dense, Rows, Sparse, block_rows
+from ..core._hot import SAMPLE
 from ..core._pooler import Pooler, expressed
 from ..core._zscores import Moments
 from ..core.pooling import make_pooler
@@ -114,7 +115,7 @@ class Engine:
 
     def _new_pooler(self) -> Pooler:
         job = self.job
-        return make_pooler(
+        pooler = make_pooler(
             job.n_columns,
             self.columns,
             preset=job.preset,
@@ -124,7 +125,11 @@ class Engine:
             logged=job.logged,
             ranks=self._ranks,
             seen=expressed(self._rows.read(0, min(128, job.n_cells)), self.columns),
+            precision=job.precision,
         )
+        if job.method == "hybrid":
+            pooler.choose_hot(*self._read(0, min(SAMPLE, job.n_cells)))
+        return pooler
 
     def set_moments(self, moments: Moments | None) -> None:
         """Make ready to embed; `moments` where the preset is z-scored."""

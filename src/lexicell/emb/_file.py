@@ -44,6 +44,8 @@ def embed_file(
     library_size: str | None = None,
     l2: bool | None = None,
     n_components: int | None = None,
+    method: str = "sparse",
+    precision: str = "float32",
     project: int | None = None,
     key_added: str = _keys.X_TEXT,
     dtype: str = "float32",
@@ -72,7 +74,7 @@ def embed_file(
         gives up what was done.
     genes
         Gene vectors, from :func:`lexicell.emb.genes`, made for the genes of `input`.
-    preset, top_n, layer, use_raw, normalization, library_size, l2, n_components, key_added
+    preset, top_n, layer, use_raw, normalization, library_size, l2, n_components, method, precision, key_added
         As in :func:`lexicell.emb.cells`. ``whitened`` reads the file twice.
     project
         Write so many principal components of the embedding in its place (centred; exact, from the covariance of all
@@ -149,10 +151,14 @@ def embed_file(
         slot = find_slot(source, layer=layer, use_raw=use_raw, normalization=normalization)
         library = None if library_size is None else source.column(library_size)
         check_question(
-            preset, source.n_obs, logged=slot.logged, sized=library is not None, n_components=n_components, top_n=top_n
-        )
+            preset, source.n_obs, logged=slot.logged, sized=library is not None, n_components=n_components, top_n=top_n,
+            method=method, precision=precision,
+        )  # fmt: skip
         joined = join(slot, genes)
-        params = describe(slot, joined, preset=preset, top_n=top_n, l2=l2, library_size=library_size)
+        params = describe(
+            slot, joined, preset=preset, top_n=top_n, l2=l2, library_size=library_size, method=method,
+            precision=precision,
+        )  # fmt: skip
         job = _ask(source_path, slot, genes, joined, params, n_components, project, key_added, dtype)
         shards = pieces(job.n_shards, shard or (0, 1))
         _begin(folder, job, genes, joined, resume=resume)
@@ -241,6 +247,8 @@ def _ask(
         top_n=0 if params["top_n"] == "all" else params["top_n"],
         l2=params["l2"],
         n_components=n_components or 0,
+        method=params["method"],
+        precision=params["precision"],
         project=project or 0,
         key=key,
         dtype=dtype,

@@ -50,7 +50,7 @@ class Job:
         ``"X"``, ``"raw"`` or a layer; whether its values are l already.
     library_size
         Column of ``obs`` or an empty string.
-    preset, top_n, l2, n_components
+    preset, top_n, l2, n_components, method, precision
         As in `emb.cells`; top_n 0 for all genes, n_components 0 for the default.
     project
         Dimensions of the projection, 0 for none.
@@ -70,6 +70,8 @@ class Job:
     top_n: int
     l2: bool
     n_components: int
+    method: str
+    precision: str
     project: int
     key: str
     dtype: str

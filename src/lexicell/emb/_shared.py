@@ -93,7 +93,15 @@ def warn_empty(n_empty: int, n_cells: int) -> None:
 
 
 def describe(
-    slot: Slot, joined: Joined, *, preset: str, top_n: int | str | None, l2: bool | None, library_size: str | None
+    slot: Slot,
+    joined: Joined,
+    *,
+    preset: str,
+    top_n: int | str | None,
+    l2: bool | None,
+    library_size: str | None,
+    method: str,
+    precision: str,
 ) -> dict[str, Any]:
     """Parameters of a run as they stand in ``uns``."""
     chosen = PRESETS[preset]
@@ -106,6 +114,8 @@ def describe(
         "normalization": slot.kind,
         "normalization_evidence": slot.evidence,
         "library_size": library_size or "",
+        "method": method,
+        "precision": precision,
         "n_genes": slot.rows.shape[1],
         "n_genes_with_text": len(joined.columns),
     }
