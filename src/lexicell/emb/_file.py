@@ -199,18 +199,26 @@ def check_columns(source: CellFile, name: str, *, dask: str | None = None) -> No
     """Say what a matrix stored by genes costs, before it is paid."""
     if name not in ("X", "raw") and name not in source.layers:
         return  # find_slot complains
-    if getattr(source.matrix(name), "format", "") != "csc":
+    matrix = source.matrix(name)
+    if getattr(matrix, "format", "") != "csc":
         return
+    where = "adata.X" if name == "X" else f"adata.layers['{name}']"
+    change = f"{where} = {where}.tocsr()" if name != "raw" else "adata.raw to an AnnData whose X is CSR"
+    cure = f"to store it by cells (CSR), read the file, set {change} and write it again"
     if dask is not None:
-        raise InputError(
-            f"{name} is stored by genes (CSC), and every worker would read it whole: store it by cells (CSR)"
-        )
+        raise InputError(f"{name} is stored by genes (CSC), and every worker would read it whole: {cure}")
     warnings.warn(
-        f"{name} is stored by genes (CSC), of which rows cannot be read alone: it is read whole into memory; "
-        "store it by cells (CSR) to keep memory small",
+        f"{name} is stored by genes (CSC), of which rows cannot be read alone: it is read whole, which takes "
+        f"{_bytes_of_both(matrix) / 1e6:,.1f} MB of memory; {cure}",
         UserWarning,
         stacklevel=3,
     )
+
+
+def _bytes_of_both(matrix: Any) -> int:
+    """Memory for a sparse matrix on disk and its conversion beside it."""
+    parts = [matrix.group[name] for name in ("data", "indices")]
+    return 2 * sum(int(part.shape[0]) * part.dtype.itemsize for part in parts)
 
 
 def check_room(output: Path, job: Job, dim: int, n_shards: int) -> None:
