@@ -50,7 +50,7 @@ class Job:
         ``"X"``, ``"raw"`` or a layer; whether its values are l already.
     library_size
         Column of ``obs`` or an empty string.
-    preset, top_n, l2, n_components, method, precision
+    preset, top_n, l2, n_components
         As in `emb.cells`; top_n 0 for all genes, n_components 0 for the default.
     project
         Dimensions of the projection, 0 for none.
@@ -59,7 +59,9 @@ class Job:
     n_cells, n_columns, shard_rows
         Cells, genes of the matrix, cells a shard.
     fingerprint
-        Hash of the cells looked at, the gene vectors and everything above but the path.
+        Hash of the cells looked at, the gene vectors and everything else here but the path.
+    method, precision
+        As in `emb.cells`.
     """
 
     input: str
@@ -70,8 +72,6 @@ class Job:
     top_n: int
     l2: bool
     n_components: int
-    method: str
-    precision: str
     project: int
     key: str
     dtype: str
@@ -79,6 +79,8 @@ class Job:
     n_columns: int
     shard_rows: int
     fingerprint: str = ""
+    method: str = "sparse"
+    precision: str = "float32"
 
     @property
     def n_shards(self) -> int:
