@@ -218,7 +218,7 @@ def check_columns(source: CellFile, name: str, *, dask: str | None = None) -> No
 def _bytes_of_both(matrix: Any) -> int:
     """Memory for a sparse matrix on disk and its conversion beside it."""
     parts = [matrix.group[name] for name in ("data", "indices")]
-    return 2 * sum(int(part.shape[0]) * part.dtype.itemsize for part in parts)
+    return 2 * sum(int(part.shape[0] * part.dtype.itemsize) for part in parts)
 
 
 def check_room(output: Path, job: Job, dim: int, n_shards: int) -> None:
