@@ -84,25 +84,27 @@ def test_donors_make_a_test(kinds_adata, asked, rng):
     assert (own["donors"] == 6).all()
 
 
-def test_donor_differences_are_plain_means(kinds_adata, asked, rng, planted_genes, phrases):
+@pytest.mark.parametrize("n_unknown", [0, 25], ids=["all cells have a group", "some have none"])
+def test_donor_differences_are_plain_means(kinds_adata, asked, rng, planted_genes, phrases, n_unknown):
     """The t has the sign and, before moderation, the numerator of the mean difference over donors."""
     from lexicell.core.moderated import moderated_t
     from lexicell.core.shift import Design
 
     _with_donors(kinds_adata, rng)
+    kinds_adata.obs.loc[kinds_adata.obs_names[:n_unknown], "kind"] = np.nan
     tl.concepts(kinds_adata, **asked, groupby="kind", donor="donor", min_cells=3)
     counts = kinds_adata.X.toarray().astype(float)
     log = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
     z = np.clip((log - log.mean(axis=0)) / log.std(axis=0), -10, 10)
     S = z @ concept_sets(planted_genes.vectors, phrases.vectors).toarray().T
-    inside = (kinds_adata.obs["kind"] == "beta").to_numpy()
+    inside, known = (kinds_adata.obs["kind"] == "beta").to_numpy(), kinds_adata.obs["kind"].notna().to_numpy()
     rows = []
     for d in sorted(kinds_adata.obs["donor"].unique()):
-        here = (kinds_adata.obs["donor"] == d).to_numpy()
+        here = (kinds_adata.obs["donor"] == d).to_numpy() & known
         rows.append(S[here & inside].mean(axis=0) - S[here & ~inside].mean(axis=0))
     expected = moderated_t(np.array(rows), Design.of(np.ones(len(rows)), is_paired=True), shared_noise=True)
-    got = _table(kinds_adata).query("group == 'beta'")
-    np.testing.assert_allclose(got["t"], expected.t, rtol=1e-4)
+    table = _table(kinds_adata)
+    np.testing.assert_allclose(table.query("group == 'beta'")["t"], expected.t, rtol=1e-4)
 
 
 def test_without_an_effect_few_p_values_are_small(kinds_adata, asked, rng):
