@@ -295,13 +295,15 @@ def first_values() -> Values:
 
 
 def confirm_table(summary: pd.DataFrame) -> str:
-    """Every variant with controls that was run on the confirming sets: cluster regime."""
-    part = summary[(summary["stage"] == "confirm") & (summary["regime"] == "clusters") & summary["shuffled"].notna()]
+    """Every variant with controls that was run on the confirming sets: clusters, of whole and of damaged cells."""
+    part = summary[(summary["stage"] == "confirm") & summary["shuffled"].notna()]
+    part = part[(part["regime"] == "clusters") | part["regime"].str.startswith("damage")]
     rows = [
-        [str(r.variant), short(r.text, 3), short(r.shuffled, 3), short(r.expression, 3), str(int(r.sets))]
-        for r in part.itertuples()
-    ]
-    return table(rows, ["variant", "text", "its shuffled texts", "best PCA", "sets"])
+        [REGIMES[str(r.regime)], str(r.variant), short(r.text, 3), short(r.shuffled, 3), short(r.expression, 3),
+         str(int(r.sets))]
+        for r in part.sort_values("regime", kind="stable").itertuples()
+    ]  # fmt: skip
+    return table(rows, ["regime", "variant", "text", "its shuffled texts", "best PCA", "sets"])
 
 
 FEWEST_SETS = 3  # of the four choosing sets, for a variant to be chosen
