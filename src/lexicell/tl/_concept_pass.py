@@ -243,10 +243,11 @@ def _tests(groups: Groups, by_donor: NDArray[np.float64]) -> list[dict[str, Any]
 
 
 def _codes(values: pd.Series) -> tuple[list[str], NDArray[np.int32]]:
-    labels = values.astype(object).where(values.notna())
-    kinds = pd.Categorical(labels.map(lambda v: v if v is None or v != v else str(v)))
-    if len(kinds.categories) < 2:
-        raise InputError(
-            f"the column '{values.name}' holds {len(kinds.categories)} groups; at least two are needed to compare"
-        )
-    return [str(c) for c in kinds.categories], kinds.codes.astype(np.int32)
+    # By way of categories: an object a cell would be most of what a long file takes in memory.
+    kinds = pd.Categorical(values).remove_unused_categories()
+    words = np.asarray([str(c) for c in kinds.categories], dtype=object)
+    names, place = np.unique(words, return_inverse=True) if len(words) else (words, np.zeros(0, dtype=np.int64))
+    if len(names) < 2:
+        raise InputError(f"the column '{values.name}' holds {len(names)} groups; at least two are needed to compare")
+    codes = np.asarray(kinds.codes, dtype=np.int32)
+    return [str(n) for n in names], np.where(codes >= 0, place[codes], -1).astype(np.int32)
