@@ -7,7 +7,8 @@
 
 The parts are cells, profile, error, threads, memory, cold and machine. torch's products are measured where it is there.
 Variables that make OpenBLAS think it runs elsewhere (OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE) are taken out of the
-environment first, for the sake of the peers.
+environment first, for the sake of the peers. Memory is kept and used again by all alike, not given back after each
+call: a fresh page can cost more than the work on it where memory is lent to several machines.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from typing import Any
 
 PARTS = ("cells", "profile", "error", "threads", "memory", "cold", "machine")
 MISLEADING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+WANTED = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_MAX_": "0",  # glibc
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+}
 
 
 def main() -> None:
@@ -43,11 +48,11 @@ def main() -> None:
 
 
 def _clean_environment() -> None:
-    """Start this command again without misleading variables and with one BLAS thread: both are read at the start."""
-    if any(name in os.environ for name in MISLEADING) or any(os.environ.get(n) != "1" for n in ONE_THREAD):
+    """Start this command again with the right variables: they are read at the start."""
+    if any(name in os.environ for name in MISLEADING) or any(os.environ.get(n) != v for n, v in WANTED.items()):
         kept = {k: v for k, v in os.environ.items() if k not in MISLEADING}
         command = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
-        os.execve(sys.executable, command, kept | dict.fromkeys(ONE_THREAD, "1"))
+        os.execve(sys.executable, command, kept | WANTED)
 
 
 def measure(args: argparse.Namespace) -> None:
