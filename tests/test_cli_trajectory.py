@@ -86,7 +86,7 @@ def test_along_the_trajectory(ordered: Path, tmp_path: Path, lexicell: Lexicell)
         pytest.param(["trajectory", "--root", "markers:g1,zz"], "marker genes not in the data: 'zz'", id="marker"),
         pytest.param(["trajectory", "--root", "c0", "--n-neighbors", "150"], "half the number of cells", id="near"),
         pytest.param(["trajectory", "--root", "c0", "--other-components", "x"], "'nearest', 'missing'", id="others"),
-        pytest.param(["trends", "--key", "X_no"], "no trajectory under 'X_no'", id="key"),
+        pytest.param(["trends", "--key", "X_no"], "no result 'trajectory'", id="key"),
         pytest.param(["trends", "--features", "zz"], "genes not in the data: 'zz'", id="gene"),
         pytest.param(["movement", "--start", "5-6", "--end", "0-1"], "holds 0 cells", id="stretch"),
         pytest.param(["progression", "--stage", "stage", "--donor", "donor"], "say order=", id="no-order"),

@@ -44,7 +44,7 @@ class Hooks:
         from lexicell.emb import _engine, _file, _job, _result
 
         store, save, mark, work = LocalStore.set, _job.Folder.save, _job.Folder.mark, _engine.Engine._work
-        array, finish, remove = _result._array, _result.finish, _job.Folder.remove
+        array, finish, remove = _result.new_array, _result.finish, _job.Folder.remove
 
         async def slow_set(this: Any, key: str, value: Any, **options: Any) -> None:
             if "obsm/X_text/" not in key or key.endswith(("json", "zarray", "zattrs")):
@@ -93,7 +93,7 @@ class Hooks:
             finish(folder, output)
 
         LocalStore.set, _job.Folder.save, _job.Folder.mark = slow_set, slow_save, slow_mark
-        _engine.Engine._work, _result._array, _file.finish = slow_work, slow_array, slow_finish
+        _engine.Engine._work, _result.new_array, _file.finish = slow_work, slow_array, slow_finish
 
 
 class Process:
