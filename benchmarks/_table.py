@@ -111,6 +111,14 @@ ORDER = ["emb.cells", "emb.cells, hybrid", "emb.cells, half", "emb.cells, hybrid
 TOP_N = ["50", "200", "1000", "all"]
 
 
+def ways(rows: pd.DataFrame) -> pd.DataFrame:
+    """How many times faster than scanpy + scipy each way to sum is, by N."""
+    by_key = values(rows)
+    found = [w for w in ORDER if w.startswith("emb.cells") and _cells(w, "200") in by_key.index]
+    lines = [[w, *(f"{_over('scanpy + scipy', n, w)(by_key):.1f}x" for n in TOP_N)] for w in found]
+    return pd.DataFrame(lines, columns=["over scanpy + scipy", *(f"N = {n}" for n in TOP_N)])
+
+
 def times(rows: pd.DataFrame) -> pd.DataFrame:
     """CPU microseconds a cell: what is run by N, for each width."""
     chosen = rows[(rows.part == "cells") & (rows.unit == "CPU us a cell")]
@@ -173,6 +181,7 @@ def page() -> str:
     filled = {
         "ABOUT": about,
         "RATIOS": markdown(ratios(rows)),
+        "WAYS": markdown(ways(rows)),
         "TIMES": markdown(times(rows)),
         "MEMORY": markdown(memory),
         "PROFILE": markdown(profile(rows)) if (rows.part == "profile").any() else MISSING,
