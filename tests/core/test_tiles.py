@@ -86,6 +86,18 @@ def test_hybrid_equals_double_loop(rng, preset, top_n):
     assert (seen[45] == 0).all()
 
 
+def test_hybrid_of_deep_cells_whose_weights_are_small(rng):
+    X, V, columns = problem(rng)
+    wide = X.toarray()
+    wide[wide.any(axis=1), np.setdiff1d(np.arange(X.shape[1]), columns)[0]] = 1e6  # a gene without text
+    X = sp.csr_matrix(wide)
+    assert np.log1p(1e4 * wide[:, columns].max() / 1e6) < 0.2
+    seen = embed_cells(X, V, columns, preset="scelmo-wa", method="hybrid")
+    exact = double_loop(X, V, columns, "scelmo-wa")
+    assert np.abs(exact).max() > 0
+    assert error(seen, exact) <= 2e-6
+
+
 def test_hybrid_whitened_equals_sparse(rng):
     X, V, columns = problem(rng)
     sparse, hybrid = (embed_cells(X, V, columns, preset="whitened", method=m).astype(float) for m in _methods())
