@@ -17,6 +17,11 @@ TRANSFER = "text_transfer"  # obs, obsm, uns[UNS]: tl.transfer
 SUGGESTED = "text_suggested"  # obs, obsm, uns[UNS]: tl.annotate
 
 
+def column_name(name: object) -> str:
+    """A name as a column of a table in an AnnData: "/" would be read as a folder in an h5ad, so it becomes "∕"."""
+    return str(name).replace("/", "∕")
+
+
 def prefix(key: str) -> str:
     """The prefix of the keys that belong to the representation `key`: 'X_text' -> 'text'."""
     return key[2:] if key.startswith("X_") and len(key) > 2 else key

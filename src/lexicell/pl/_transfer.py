@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .._errors import MissingKeyError, check_choice, check_key
-from .._keys import SUGGESTED, TRANSFER, umap
+from .._keys import SUGGESTED, TRANSFER, column_name, umap
 from .._results import find_results
 from . import _draw
 
@@ -155,7 +155,7 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     found = find_results(adata, key, "scores", "lexicell.tl.annotate with groupby=")
     scores, table = found["scores"], found["table"].set_index("group")
     top = scores.max(axis=0).sort_values(ascending=False).index[:n_types]
-    wanted = {str(b).replace("/", "∕") for b in table["best"]}
+    wanted = {column_name(b) for b in table["best"]}
     columns = [c for c in scores.columns if c in set(top) | wanted]
     ax = _draw.new_axes(ax)
     values = scores[columns].to_numpy(dtype=float)
@@ -166,7 +166,7 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     for i, group in enumerate(scores.index):
         row = table.loc[str(group)]
         style = "-" if row["suggested"] == row["best"] else ":"
-        j = columns.index(str(row["best"]).replace("/", "∕"))
+        j = columns.index(column_name(row["best"]))
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="black", linestyle=style, linewidth=1.4))
     ax.set(xticks=range(len(columns)), yticks=range(len(scores)), xlabel="suggested type", ylabel="group")
     ax.set_xticklabels(columns, rotation=40, ha="right", fontsize="small")

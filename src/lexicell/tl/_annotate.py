@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from .._errors import InputError, check_key, choices
-from .._keys import SUGGESTED, X_TEXT
+from .._keys import SUGGESTED, X_TEXT, column_name
 from .._results import keep_results, recorded
 from .._values import Values, read_values
 from ..core.annotation import few_shot, gene_symbols, mask, refined, standardised, suggestion_weights, type_scores
@@ -301,7 +301,7 @@ def _write(
     adata.obs[f"{key}_best"] = pd.Categorical(kinds[first], categories=names)
     adata.obs[f"{key}_runner_up"] = pd.Categorical(kinds[second], categories=names)
     adata.obs[f"{key}_score"], adata.obs[f"{key}_margin"] = top, margin
-    columns = [n.replace("/", "∕") for n in names]
+    columns = [column_name(n) for n in names]
     adata.obsm[key] = pd.DataFrame(scores.astype(np.float32), index=adata.obs_names, columns=columns)
 
 
@@ -344,5 +344,5 @@ def _by_group(
     if by_markers is not None:
         mean = np.stack([by_markers[codes == k].mean(axis=0) for k in range(len(groups))])
         frame["by_markers"] = [names[int(np.nanargmax(m))] if np.isfinite(m).any() else "" for m in mean]
-    columns = [n.replace("/", "∕") for n in names]
+    columns = [column_name(n) for n in names]
     return _describe.stack([frame]), pd.DataFrame(means, index=pd.Index(groups, dtype=object), columns=columns)

@@ -197,6 +197,5 @@ def _concepts(
         )
         for name, members in groups.items()
     ]  # fmt: skip
-    # A "/" would be read as a folder in an h5ad.
-    names = [str(n).replace("/", "∕") for n in asked.names]
+    names = _words.columns(asked)
     return pd.DataFrame(scaled, index=adata.obs_names, columns=names), _describe.stack(table)

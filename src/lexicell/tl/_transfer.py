@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from .._errors import InputError, check_choice, check_key, choices
-from .._keys import TRANSFER, UNS, X_TEXT, umap
+from .._keys import TRANSFER, UNS, X_TEXT, column_name, umap
 from .._results import keep_results
 from ..core.classify import fit_contrastive, fit_logistic, vote
 from ..core.embedding import GeneEmbedding
@@ -399,7 +399,7 @@ def _write_labels(
     target.obs[f"{key}_best"] = pd.Categorical(best, categories=list(classes))
     target.obs[f"{key}_confidence"] = confidence
     target.obs[f"{key}_runner_up"] = pd.Categorical(classes[order[:, 1]], categories=list(classes))
-    columns = [str(c).replace("/", "∕") for c in classes]
+    columns = [column_name(c) for c in classes]
     target.obsm[key] = pd.DataFrame(probability.astype(np.float32), index=target.obs_names, columns=columns)
     return np.asarray(best)
 
@@ -424,7 +424,7 @@ def _report(
         })  # fmt: skip
     report = pd.DataFrame(rows, index=[str(i) for i in range(len(rows))]).astype({"class": object})
     counts = pd.crosstab(pd.Series(real), pd.Series(found)).reindex(columns=[str(c) for c in classes], fill_value=0)
-    counts.columns = [str(c).replace("/", "∕") for c in counts.columns]
+    counts.columns = [column_name(c) for c in counts.columns]
     counts.index = pd.Index([str(i) for i in counts.index], dtype=object, name=None)
     return report, counts
 

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError, MissingKeyError, choices
-from .._keys import X_TEXT
+from .._keys import X_TEXT, column_name
 from .._results import recorded
 from .._values import Values
 from ..core.annotation import gene_symbols, mask
@@ -87,32 +87,22 @@ class ZGenes:
 
 
 def columns(phrases: Phrases) -> list[str]:
-    """Names of the columns of scores; a "/" would be read as a folder in an h5ad."""
-    return [str(n).replace("/", "∕") for n in phrases.names]
+    """Names of the columns of scores."""
+    return [column_name(n) for n in phrases.names]
 
 
 @dataclass(frozen=True, eq=False)
-class ZScores:
-    """z-scored log values of the genes that have a vector: ``z = deviations + baseline``.
+class ZScores(ZGenes):
+    """z-scored log values of these genes: ``z = deviations + baseline``.
 
     Attributes
     ----------
-    ids
-        Gene names, shape ``(n_genes,)``.
-    vectors
-        Their vectors, shape ``(n_genes, d)``.
     deviations, baseline
         Sparse cells x genes, and one row.
-    mean, sd
-        Mean and standard deviation of l over all cells, shape ``(n_genes,)``.
     """
 
-    ids: NDArray[Any]
-    vectors: NDArray[np.float32]
     deviations: sp.csr_matrix
     baseline: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    sd: NDArray[np.float64]
 
     def of(self, values: Values) -> sp.csr_matrix:
         """Deviations of other values of the same genes, with the moments of these."""
@@ -178,7 +168,7 @@ def zscores(values: Values, genes: GeneEmbedding) -> ZScores:
         )
     deviations, baseline = zscore_sparse(sp.csr_matrix(log[:, varies]), mean[varies], sd[varies])
     kept = columns[varies]
-    return ZScores(values.genes[kept], genes.vectors[rows[kept]], deviations, baseline, mean[varies], sd[varies])
+    return ZScores(values.genes[kept], genes.vectors[rows[kept]], mean[varies], sd[varies], deviations, baseline)
 
 
 def embedder_of(genes: GeneEmbedding) -> str:
