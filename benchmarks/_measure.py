@@ -7,6 +7,7 @@ the rounds counts for each: a shared machine slows all of them, and the least is
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -24,12 +25,14 @@ import pandas as pd
 import scipy.sparse as sp
 
 import lexicell as lx
-from lexicell._matrix import open_rows
-from lexicell.core._pooler import expressed
-from lexicell.core._tiebreak import tie_ranks
-from lexicell.core.pooling import make_pooler
+from lexicell.core.expression.rows import open_rows
+from lexicell.core.pooling.pooler import Pooler, expressed
+from lexicell.core.pooling.presets import PRESETS
+from lexicell.core.pooling.tiebreak import tie_ranks
 
 from . import _data, _machine, _peers
+
+os.environ["NUMBA_NUM_THREADS"] = "1"  # one thread, unless a measurement says otherwise
 
 BLOCK = 2048
 PANEL = 2048 * 512  # bytes of the vectors that serve all cells of a block: 2,048 genes, 128 dimensions
@@ -67,16 +70,12 @@ class Problem:
         """The first n cells with names."""
         return anndata.AnnData(self.part(n), var=pd.DataFrame(index=_data.names()))
 
-    def pooler(self, top_n: int | None, *, precision: str = "float32", sample: int = 0) -> Any:
-        """What `emb.cells` builds inside, vectors packed; with `sample` cells that tell which genes are hot."""
+    def pooler(self, top_n: int | None) -> Any:
+        """What `emb.cells` builds inside, vectors packed."""
         rows = open_rows(self.X)
-        pooler = make_pooler(
-            self.X.shape[1], self.columns, preset="paper", top_n=top_n, l2=None, logged=False,
-            ranks=tie_ranks(self.genes.ids), seen=expressed(rows.read(0, min(128, self.X.shape[0])), self.columns),
-            precision=precision,
-        )  # fmt: skip
-        if sample:
-            pooler.choose_hot(rows.read(0, sample), np.empty(0))
+        seen = expressed(rows.read(0, min(128, self.X.shape[0])), self.columns)
+        ranks = tie_ranks(self.genes.ids)
+        pooler = Pooler(self.X.shape[1], self.columns, PRESETS["paper"], top_n=top_n, ranks=ranks, seen=seen)
         pooler.set_vectors(self.V)
         return pooler
 
@@ -92,14 +91,6 @@ def interleaved(runs: dict[str, Callable[[], Any]], rounds: int, clock: Callable
     return best
 
 
-def ways() -> dict[str, dict[str, str]]:
-    """Other ways to sum that can be asked for on this machine."""
-    from lexicell.core.pooling import has_tiles
-
-    half, hybrid = {"precision": "half"}, {"method": "hybrid"}
-    return {"half": half} | ({"hybrid": hybrid, "hybrid half": hybrid | half} if has_tiles() else {})
-
-
 def label(top_n: int | None) -> str:
     """`top_n` as it stands in the table."""
     return "all" if top_n is None else str(top_n)
@@ -112,16 +103,14 @@ def cells(problem: Problem, top_n: int | None, n_peers: int, rounds: int) -> Ite
     weights = _weights(some, problem.columns, top_n)
     _warm(problem, top_n)
     runs: dict[str, Callable[[], Any]] = {
-        "emb.cells": lambda: lx.emb.cells(adata, genes, top_n=top_n, n_jobs=1),
+        "emb.cells": lambda: lx.emb.cells(adata, genes, top_n=top_n),
         "scanpy + scipy": lambda: _peers.scanpy_scipy(some, problem.columns, problem.V, top_n),
         "scipy product alone": lambda: weights @ problem.V,
         **_peers.torch_products(weights, problem.V),
     }
-    for name, way in ways().items():
-        runs[f"emb.cells, {name}"] = lambda way=way: lx.emb.cells(adata, genes, top_n=top_n, n_jobs=1, **way)
     if top_n is None:
-        runs["emb.cells, genept-w"] = lambda: lx.emb.cells(adata, genes, preset="genept-w", n_jobs=1)
-        runs["emb.cells, scelmo-wa"] = lambda: lx.emb.cells(adata, genes, preset="scelmo-wa", n_jobs=1)
+        runs["emb.cells, genept-w"] = lambda: lx.emb.cells(adata, genes, preset="genept-w")
+        runs["emb.cells, scelmo-wa"] = lambda: lx.emb.cells(adata, genes, preset="scelmo-wa")
         runs["GenePT dense"] = lambda: _peers.genept(some, problem.columns, problem.V)
         runs["scELMo dense"] = lambda: _peers.scelmo(some, problem.columns, problem.V)
     selection, gather = _kernel(problem, top_n, n_peers)
@@ -138,16 +127,14 @@ def cells(problem: Problem, top_n: int | None, n_peers: int, rounds: int) -> Ite
 
 
 def _weights(X: sp.csr_matrix, columns: np.ndarray, top_n: int | None) -> sp.csr_matrix:
-    L = _peers.normalised(X)[:, columns]
+    L = _peers.normalized(X)[:, columns]
     return L if top_n is None else _peers.top_rows(L, top_n)
 
 
 def _warm(problem: Problem, top_n: int | None) -> None:
     few = problem.adata(64)
     for preset in ("paper", "genept-w", "scelmo-wa"):
-        lx.emb.cells(few, problem.genes, preset=preset, top_n=top_n, n_jobs=1)
-    for way in ways().values():
-        lx.emb.cells(few, problem.genes, top_n=top_n, n_jobs=1, **way)
+        lx.emb.cells(few, problem.genes, preset=preset, top_n=top_n)
 
 
 def _kernel(problem: Problem, top_n: int | None, n: int) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -171,8 +158,8 @@ def _kernel(problem: Problem, top_n: int | None, n: int) -> tuple[Callable[[], N
 
 def profile(problem: Problem, top_n: int | None, n_part: int, rounds: int) -> Iterator[Row]:
     """Where the public call spends its CPU time: each step on its own, and what is left."""
-    from lexicell.core import _pooler
-    from lexicell.core._kernels import _gather
+    from lexicell.core.compiled import gather as _gather
+    from lexicell.core.pooling import pooler as _pooler
 
     adata, genes, none = problem.adata(problem.X.shape[0]), problem.genes, np.empty(0)
     pooler, rows = problem.pooler(top_n), open_rows(problem.part(n_part))
@@ -183,15 +170,22 @@ def profile(problem: Problem, top_n: int | None, n_part: int, rounds: int) -> It
     segment = min(pooler._segment, n_vectors)
 
     def merge() -> None:
-        room = pooler._room(len(chosen.rows), len(chosen.offsets))
+        buffers = pooler._buffers(len(chosen.rows), len(chosen.offsets))
         at, starts = chosen.offsets[:-1].copy(), np.empty((n_part + 1) // 2 + 1, dtype=np.int64)
         for first in range(0, n_vectors, segment):
             _gather.merge_cells(chosen.rows, chosen.weights, chosen.offsets, at, first + segment, pooler._place,
-                                room.genes, room.both, starts)  # fmt: skip
+                                buffers.genes, buffers.both, starts)  # fmt: skip
 
     def finish() -> None:
-        room = pooler._room(len(chosen.rows), len(chosen.offsets))
-        _gather.finish(room.sums, chosen.offsets, pooler._scale(chosen), pooler._shift, False, out)
+        buffers = pooler._buffers(len(chosen.rows), len(chosen.offsets))
+        _gather.finish(
+            buffers.sums,
+            chosen.offsets,
+            pooler.preset.scale(chosen.kept, chosen.everything, pooler.n_columns),
+            pooler._shift,
+            False,
+            out,
+        )
 
     _warm(problem, top_n)
     once = {
@@ -205,7 +199,7 @@ def profile(problem: Problem, top_n: int | None, n_part: int, rounds: int) -> It
         "sums": lambda: pooler._sum(chosen, out),
         "scaling": finish,
     }
-    total = {"total": lambda: lx.emb.cells(adata, genes, top_n=top_n, n_jobs=1)}
+    total = {"total": lambda: lx.emb.cells(adata, genes, top_n=top_n)}
     for run in each.values():
         run()
     best = interleaved({**total, **once, **each}, rounds, time.process_time)
@@ -232,7 +226,7 @@ def errors(problem: Problem, n: int) -> Iterator[Row]:
     for top_n in (50, 200, 1000, None):
         ranks = tie_ranks(problem.genes.ids)
         adata = problem.adata(n)
-        lx.emb.cells(adata, problem.genes, top_n=top_n, n_jobs=1)
+        lx.emb.cells(adata, problem.genes, top_n=top_n)
         dense = X.astype(np.float64).toarray()
         logs = np.log1p(1e4 * dense / dense.sum(axis=1, keepdims=True))[:, problem.columns]
         if top_n is not None:
@@ -248,8 +242,13 @@ def threads(problem: Problem, top_n: int | None, rounds: int) -> Iterator[Row]:
     """Wall time with one and two threads."""
     adata = problem.adata(problem.X.shape[0])
     _warm(problem, top_n)
-    runs = {n: (lambda n=n: lx.emb.cells(adata, problem.genes, top_n=top_n, n_jobs=n)) for n in (1, 2)}
-    best = interleaved({str(n): run for n, run in runs.items()}, rounds, time.perf_counter)
+
+    def run(n: int) -> None:
+        os.environ["NUMBA_NUM_THREADS"] = str(n)
+        lx.emb.cells(adata, problem.genes, top_n=top_n)
+
+    best = interleaved({"1": lambda: run(1), "2": lambda: run(2)}, rounds, time.perf_counter)
+    os.environ["NUMBA_NUM_THREADS"] = "1"
     for name, seconds in best.items():
         value = 1e6 * seconds / adata.n_obs
         yield Row("threads", problem.dim, label(top_n), f"{name} threads", value, "wall us a cell")
@@ -280,11 +279,11 @@ def peak(path: str, what: str) -> None:
     adata = anndata.AnnData(X, var=pd.DataFrame(index=_data.names()))
     genes = lx.GeneEmbedding.from_vectors(_data.names()[columns], V)
     runs = {
-        "emb.cells": lambda: lx.emb.cells(adata, genes, top_n=None, n_jobs=1),
+        "emb.cells": lambda: lx.emb.cells(adata, genes, top_n=None),
         "scanpy + scipy": lambda: _peers.scanpy_scipy(X, columns, V, None),
         "GenePT dense": lambda: _peers.genept(X, columns, V),
     }
-    lx.emb.cells(adata[:10].copy(), genes, top_n=None, n_jobs=1)
+    lx.emb.cells(adata[:10].copy(), genes, top_n=None)
     _peers.scanpy_scipy(X[:10], columns, V, None)
     # Linux: the high-water mark starts anew.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -302,10 +301,10 @@ COLD = """
 import json, time
 start = time.process_time(); import numba, scipy.sparse, anndata; numba_time = time.process_time() - start
 import numpy as np
-from lexicell.core.pooling import embed_cells
+from lexicell.core.pooling.pool import pool
 X, V = scipy.sparse.random(40, 50, .5, "csr", dtype="f4", rng=np.random.default_rng(0)), np.eye(50, dtype="f4")
 def run():
-    start = time.process_time(); embed_cells(X, V, np.arange(50), top_n=5, n_jobs=1); return time.process_time() - start
+    start = time.process_time(); pool(X, V, np.arange(50), top_n=5, n_jobs=1); return time.process_time() - start
 first, second = run(), run()
 print(json.dumps([first - second, numba_time]))
 """

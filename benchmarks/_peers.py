@@ -18,7 +18,7 @@ Run = Callable[[], Any]
 _ROWS = 1000
 
 
-def normalised(X: sp.csr_matrix) -> sp.csr_matrix:
+def normalized(X: sp.csr_matrix) -> sp.csr_matrix:
     """log1p of counts per ten thousand, by scanpy, of a copy."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -42,8 +42,8 @@ def top_rows(L: sp.csr_matrix, top_n: int) -> sp.csr_matrix:
 
 
 def scanpy_scipy(X: sp.csr_matrix, columns: np.ndarray, V: np.ndarray, top_n: int | None) -> np.ndarray:
-    """The paper's formula: scanpy's normalisation, numpy's choice of genes, scipy's product, in float32."""
-    L = normalised(X)[:, columns]
+    """The paper's formula: scanpy's normalization, numpy's choice of genes, scipy's product, in float32."""
+    L = normalized(X)[:, columns]
     if top_n is not None:
         L = top_rows(L, top_n)
     total = np.asarray(L.sum(axis=1)).ravel()
@@ -55,7 +55,7 @@ def genept(X: sp.csr_matrix, columns: np.ndarray, V: np.ndarray) -> np.ndarray:
     V64 = V.astype(np.float64)
     parts = []
     for start in range(0, X.shape[0], _ROWS):
-        dense = normalised(X[start : start + _ROWS])[:, columns].toarray().astype(np.float64)
+        dense = normalized(X[start : start + _ROWS])[:, columns].toarray().astype(np.float64)
         cells = dense @ V64 / X.shape[1]
         parts.append(cells / np.linalg.norm(cells, axis=1, keepdims=True))
     return np.concatenate(parts)
@@ -66,7 +66,7 @@ def scelmo(X: sp.csr_matrix, columns: np.ndarray, V: np.ndarray) -> np.ndarray:
     V64 = V.astype(np.float64)
     parts = []
     for start in range(0, X.shape[0], _ROWS):
-        dense = normalised(X[start : start + _ROWS]).toarray().astype(np.float64)
+        dense = normalized(X[start : start + _ROWS]).toarray().astype(np.float64)
         weights = dense / dense.sum(axis=1, keepdims=True)
         parts.append(weights[:, columns] @ V64)
     return np.concatenate(parts)

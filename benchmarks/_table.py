@@ -42,16 +42,16 @@ BARS = [
     Bar("scanpy + scipy, all genes", 7, 11, "x", True, _over("scanpy + scipy", "all")),
     Bar("scanpy + scipy, N = 1000", 8, 11, "x", True, _over("scanpy + scipy", "1000")),
     Bar("scanpy + scipy, N = 200", 4, 7, "x", True, _over("scanpy + scipy", "200")),
-    Bar("torch.sparse.mm, all genes, the product alone", 8, 13, "x", True, _over("torch.sparse.mm", "all")),
-    Bar("torch embedding_bag over the gather alone, all genes", 1.4, 2.3, "x", True,
+    Bar("torch.sparse.mm, all genes, product only", 8, 13, "x", True, _over("torch.sparse.mm", "all")),
+    Bar("torch embedding_bag over our gather, all genes", 1.4, 2.3, "x", True,
         _over("torch embedding_bag", "all", "gather")),
-    Bar("gather rate over cache-resident read rate, all genes", 75, 90, "%", True,
+    Bar("gather rate over cache read rate, all genes", 75, 90, "%", True,
         lambda v: 100 * v[_cells("gather", "all", "GB/s")] / v[_cells("cache-resident read", "all", "GB/s")]),
-    Bar("selection, the slowest N", 8, 4, "ns a nonzero", False,
+    Bar("selection, slowest N", 8, 4, "ns per nonzero", False,
         lambda v: max(v[_cells("selection", n, "ns a nonzero")] for n in ("50", "200", "1000", "all"))),
-    Bar("relative error against float64, the largest", 2e-6, 7e-7, "", False,
+    Bar("largest relative error against float64", 2e-6, 7e-7, "", False,
         lambda v: v[v.index.get_level_values("part") == "error"].max()),
-    Bar("two threads over one, wall, all genes", 1.8, 1.9, "x", True,
+    Bar("two threads over one, wall time, all genes", 1.8, 1.9, "x", True,
         lambda v: v[("threads", D, "all", "1 threads", "wall us a cell")]
         / v[("threads", D, "all", "2 threads", "wall us a cell")]),
     Bar("compiled loops from cache in a new process", 0.5, 0.2, "s", False, _cold("compiled loops from cache")),
@@ -69,7 +69,7 @@ def values(rows: pd.DataFrame) -> pd.Series:
 
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """The table of bars with what was seen; "-" where something was not measured."""
+    """The table of goals with what was measured; "-" where something was not measured."""
     by_key = values(rows)
     lines = []
     for bar in BARS:
@@ -78,7 +78,7 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
         except KeyError:
             seen = float("nan")
         lines.append((bar.what, _text(bar.floor, bar), _text(bar.goal, bar), _text(seen, bar), _verdict(seen, bar)))
-    return pd.DataFrame(lines, columns=["against", "floor", "goal", "seen", "reached"])
+    return pd.DataFrame(lines, columns=["against", "floor", "goal", "measured", "reached"])
 
 
 def _text(value: float, bar: Bar) -> str:
@@ -105,22 +105,13 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-ORDER = ["emb.cells", "emb.cells, hybrid", "emb.cells, half", "emb.cells, hybrid half",
-         "emb.cells, genept-w", "emb.cells, scelmo-wa", "gather", "selection", "scanpy + scipy",
+ORDER = ["emb.cells", "emb.cells, genept-w", "emb.cells, scelmo-wa", "gather", "selection", "scanpy + scipy",
          "scipy product alone", "torch embedding_bag", "torch.sparse.mm", "GenePT dense", "scELMo dense"]  # fmt: skip
 TOP_N = ["50", "200", "1000", "all"]
 
 
-def ways(rows: pd.DataFrame) -> pd.DataFrame:
-    """How many times faster than scanpy + scipy each way to sum is, by N."""
-    by_key = values(rows)
-    found = [w for w in ORDER if w.startswith("emb.cells") and _cells(w, "200") in by_key.index]
-    lines = [[w, *(f"{_over('scanpy + scipy', n, w)(by_key):.1f}x" for n in TOP_N)] for w in found]
-    return pd.DataFrame(lines, columns=["over scanpy + scipy", *(f"N = {n}" for n in TOP_N)])
-
-
 def times(rows: pd.DataFrame) -> pd.DataFrame:
-    """CPU microseconds a cell: what is run by N, for each width."""
+    """CPU microseconds per cell: what is run by N, for each width."""
     chosen = rows[(rows.part == "cells") & (rows.unit == "CPU us a cell")]
     wide = chosen.pivot_table(index="what", columns=["dim", "top_n"], values="value")
     columns = [(d, n) for d in sorted(chosen.dim.unique()) for n in TOP_N if (d, n) in wide.columns]
@@ -135,31 +126,31 @@ STEPS = ["ranks of gene names", "packing vectors", "checking rows", "selection",
 
 
 def profile(rows: pd.DataFrame) -> pd.DataFrame:
-    """CPU microseconds a cell of each step, by N."""
+    """CPU microseconds per cell of each step, by N."""
     wide = rows[rows.part == "profile"].pivot_table(index="what", columns="top_n", values="value")
     return wide.reindex(index=STEPS, columns=TOP_N).map("{:.1f}".format).rename_axis("N =", axis=0).reset_index()
 
 
 def figure(rows: pd.DataFrame) -> None:
-    """Cells a CPU-second by N, a panel a width."""
+    """Cells per CPU-second by N, one panel per width."""
     import matplotlib.pyplot as plt
 
     chosen = rows[(rows.part == "cells") & (rows.unit == "CPU us a cell") & ~rows.what.isin(["gather", "selection"])]
     dims = sorted(chosen.dim.unique())
     fig, axes = plt.subplots(1, len(dims), figsize=(4.2 * len(dims), 3.6), sharey=True, squeeze=False)
-    colours = dict(zip(ORDER, plt.get_cmap("tab20").colors, strict=False))
+    colors = dict(zip(ORDER, plt.get_cmap("tab20").colors, strict=False))
     for ax, dim in zip(axes[0], dims, strict=True):
         for what in ORDER:
             line = chosen[(chosen.dim == dim) & (chosen.what == what)].set_index("top_n")["value"]
             line = line.reindex([n for n in TOP_N if n in line.index])
             if len(line):
                 ours = what.startswith("emb.cells")
-                ax.plot([TOP_N.index(n) for n in line.index], 1e6 / line, marker="o", label=what, color=colours[what],
+                ax.plot([TOP_N.index(n) for n in line.index], 1e6 / line, marker="o", label=what, color=colors[what],
                         lw=2.5 if ours else 1.2, ls="-" if ours else "--")  # fmt: skip
-        ax.set(title=f"D = {dim}", xlabel="genes kept a cell", yscale="log")
+        ax.set(title=f"D = {dim}", xlabel="genes kept per cell", yscale="log")
         ax.set_xticks(range(len(TOP_N)), TOP_N)
         ax.grid(alpha=0.3)
-    axes[0][0].set_ylabel("cells a CPU-second")
+    axes[0][0].set_ylabel("cells per CPU-second")
     handles = {h.get_label(): h for ax in axes[0] for h in ax.get_lines()}
     fig.legend(handles.values(), handles.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     fig.savefig(RESULTS / "speed.png", dpi=110, bbox_inches="tight")
@@ -175,35 +166,32 @@ def page() -> str:
     rates = rows[rows.part == "machine"][["what", "value"]]
     rates = rates.assign(value=[f"{v:.0f}" for v in rates.value]).set_axis(["what", "GB/s"], axis=1)
     shares = rows[(rows.part == "cells") & (rows.what == "selection") & (rows.unit == "ns a nonzero") & (rows.dim == D)]
-    selection = shares.set_index("top_n").value.reindex(TOP_N).map("{:.1f}".format).to_frame("ns a nonzero")
+    selection = shares.set_index("top_n").value.reindex(TOP_N).map("{:.1f}".format).to_frame("ns per nonzero")
     errors = rows[rows.part == "error"].set_index("top_n").value.reindex(TOP_N).map("{:.1e}".format)
-    stream, trials = RESULTS / "streaming.csv", RESULTS / "trials.csv"
+    kernels = RESULTS / "kernels.csv"
     filled = {
         "ABOUT": about,
         "RATIOS": markdown(ratios(rows)),
-        "WAYS": markdown(ways(rows)),
         "TIMES": markdown(times(rows)),
         "MEMORY": markdown(memory),
         "PROFILE": markdown(profile(rows)) if (rows.part == "profile").any() else MISSING,
         "RATES": markdown(rates),
         "SELECTION": markdown(selection.assign(error=errors).rename_axis("N").reset_index()),
-        "TRIALS": markdown(trials_table(pd.read_csv(trials, dtype={"top_n": str}))) if trials.exists() else MISSING,
-        "STREAMING": markdown(pd.read_csv(stream).fillna({"note": ""})) if stream.exists() else MISSING,
+        "KERNELS": markdown(kernels_table(pd.read_csv(kernels, dtype={"top_n": str}))) if kernels.exists() else MISSING,
     }
     for name, value in filled.items():
         text = text.replace("{{" + name + "}}", value)
     return text
 
 
-def trials_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """How much faster (or slower) than the kept form each trial was, by N, and its error for all genes."""
-    ratio = rows.assign(ratio=rows.kept_us / rows.us).pivot_table(index="what", columns="top_n", values="ratio")
-    table = ratio.reindex(index=rows.what.unique(), columns=[n for n in TOP_N if n in ratio.columns]).map(
-        "{:.2f}x".format
-    )
-    errors = rows.groupby("what").error.max().reindex(table.index)
-    table["error"] = ["" if e != e else f"{e:.0e}" for e in errors]
-    return table.rename_axis("tried", axis=0).rename_axis(None, axis=1).reset_index()
+def kernels_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """CPU microseconds per cell of each step now, and how many times those of the earlier commit that is."""
+    table = rows[["cells", "dim", "top_n"]].drop_duplicates().set_axis(["cells", "D", "N"], axis=1)
+    for step in rows.step.unique():
+        chosen = rows[rows.step == step]
+        ratios = chosen.now_us / chosen.before_us
+        table[step] = [f"{us:.1f} ({ratio:.2f}x)" for us, ratio in zip(chosen.now_us, ratios, strict=True)]
+    return table
 
 
 def load() -> pd.DataFrame:

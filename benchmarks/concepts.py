@@ -2,8 +2,8 @@
 
     python -m benchmarks.concepts --folder /scratch/concepts [--cells 400000]
 
-The cells are those of `benchmarks.streaming` (20,000 genes, some 1,763 nonzeros a cell) with made-up gene vectors and
-phrases, so that no model runs, and with groups. Each run is a process of its own: a quarter of the cells in memory and
+The cells are those of `benchmarks.streaming` (20,000 genes, about 1,763 nonzeros per cell), with groups. Gene vectors
+and phrases are random, so that no model runs. Each run is a process of its own: a quarter of the cells in memory and
 from file to file, then all of them from file to file. Rows go to benchmarks/results/concepts.csv.
 """
 
@@ -34,8 +34,9 @@ def peak():
     line = next(l for l in open("/proc/self/status") if l.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 known = lx.GeneEmbedding.load(genes)
-asked = {"query_vectors": np.random.default_rng(2).normal(size=(%d, %d)).astype("f4"), "groupby": "kind"}
-names = [f"phrase {i}" for i in range(%d)]
+vectors = np.random.default_rng(2).normal(size=(%d, %d)).astype("f4")
+names = {f"phrase {i}": vector for i, vector in enumerate(vectors)}
+asked = {"groupby": "kind"}
 said = {}
 if how == "memory":
     adata = anndata.read_zarr(source)
@@ -46,10 +47,10 @@ if how == "memory":
 else:
     lx.tl.concepts(anndata.read_zarr(source + ".few"), names, genes=known, **asked)
     wall, cpu = time.perf_counter(), time.process_time()
-    lx.concepts_file(source, output, known, names, show_progress=False, **asked)
+    lx.stream.concepts(source, output, known, names, run=lx.stream.RunSettings(show_progress=False), **asked)
 said |= {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "peak": peak()}
 print(json.dumps(said))
-""" % (QUERIES, DIM, QUERIES)  # noqa: UP031
+""" % (QUERIES, DIM)  # noqa: UP031
 
 
 def cells(folder: Path, n: int) -> Path:

@@ -39,6 +39,7 @@ from ._data import N_GENES, N_TEXT, counts
 
 RESULTS = Path(__file__).parent / "results" / "streaming.csv"
 PARTS = ("memory", "kills", "stores", "dask")
+ONE = lx.stream.RunSettings(n_jobs=1, show_progress=False)
 N_CELLS, DIM, TOP_N = 1_000_000, 384, 200
 BLOCK, DIFFERENT = 16_384, 4  # cells made at a time; blocks of different cells, for making them costs more than reading
 FEW, MORE = 20_000, 100_000  # cells of the files for the ratio: the difference leaves out what every run costs once
@@ -123,7 +124,8 @@ def memory(folder: Path, n_cells: int) -> Iterator[Row]:
 CHILD = """
 import json, sys, time, lexicell as lx
 source, output, genes, top_n, options = json.loads(sys.argv[1])
-lx.emb.embed_file(source, output, lx.GeneEmbedding.load(genes), top_n=top_n, show_progress=False, **options)
+run = lx.stream.RunSettings(show_progress=False)
+lx.stream.embed(source, output, lx.GeneEmbedding.load(genes), top_n=top_n, run=run, **options)
 peak = next(l for l in open("/proc/self/status") if l.startswith("VmHWM"))
 print(json.dumps({"peak": int(peak.split()[1]) * 1024, "cpu": time.process_time()}))
 """
@@ -203,7 +205,7 @@ def _equal(a: Path, b: Path) -> bool:
 
 def stores(folder: Path, n_cells: int) -> Iterator[Row]:
     """CPU time of reading alone, of the kernel alone, and of both through `embed_file`, for each store."""
-    from lexicell.emb._cell_file import open_cells
+    from lexicell.stream._open_cells import open_cells
 
     known = lx.GeneEmbedding.load(genes(folder))
     for name, make in _stores(folder).items():
@@ -218,7 +220,7 @@ def stores(folder: Path, n_cells: int) -> Iterator[Row]:
                         source.X.read(start, min(source.n_obs, start + 2048))
 
             def whole(path: Path = path) -> None:
-                lx.emb.embed_file(path, folder / "out.zarr", known, top_n=TOP_N, n_jobs=1, show_progress=False)
+                lx.stream.embed(path, folder / "out.zarr", known, top_n=TOP_N, run=ONE)
 
             for what, work in {"read": reading, "kernel": kernel, "embed_file": whole}.items():
                 work()  # compiled, and in the page cache
@@ -247,10 +249,10 @@ def _stores(folder: Path) -> dict[str, Callable[[int], Path]]:
 
 
 def _kernel(path: Path, known: lx.GeneEmbedding) -> Callable[[], None]:
-    from lexicell.core._pooler import Pooler, expressed
-    from lexicell.core._tiebreak import tie_ranks
-    from lexicell.core.pooling import make_pooler
-    from lexicell.emb._cell_file import open_cells
+    from lexicell.core.pooling.pooler import Pooler, expressed
+    from lexicell.core.pooling.presets import PRESETS
+    from lexicell.core.pooling.tiebreak import tie_ranks
+    from lexicell.stream import open_cells
 
     with open_cells(path) as source:
         blocks = [source.X.read(a, min(source.n_obs, a + 1024)) for a in range(0, min(FEW, source.n_obs), 1024)]
@@ -258,10 +260,8 @@ def _kernel(path: Path, known: lx.GeneEmbedding) -> Callable[[], None]:
     rows = known.rows(names)
     columns = np.flatnonzero(rows >= 0)
     ranks = tie_ranks(known.ids[rows[columns]])
-    pooler: Pooler = make_pooler(
-        len(names), columns, preset="paper", top_n=TOP_N, l2=None, logged=False, ranks=ranks,
-        seen=expressed(blocks[0], columns),
-    )  # fmt: skip
+    seen = expressed(blocks[0], columns)
+    pooler = Pooler(len(names), columns, PRESETS["paper"], top_n=TOP_N, ranks=ranks, seen=seen)
     pooler.set_vectors(np.asarray(known.vectors), rows[columns])
     out = np.empty((1024, DIM), np.float32)
 
@@ -283,12 +283,13 @@ def dask(folder: Path, n_cells: int) -> Iterator[Row]:
     if not whole.exists():
         _embed_apart(folder, source, whole)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        workers = lx.stream.RunSettings(dask=cluster.scheduler_address, show_progress=False)
         with distributed.Client(cluster, set_as_default=False) as client:
 
             def everything() -> None:
                 before = client.run(time.process_time)
                 mine = time.process_time()
-                lx.emb.embed_file(source, text, known, top_n=TOP_N, dask=cluster.scheduler_address, show_progress=False)
+                lx.stream.embed(source, text, known, top_n=TOP_N, run=workers)
                 after = client.run(time.process_time)
                 spent.append(time.process_time() - mine + sum(after[k] - before[k] for k in before))
 
@@ -298,7 +299,7 @@ def dask(folder: Path, n_cells: int) -> Iterator[Row]:
             one: list[float] = []
             for _ in range(2):
                 start = time.process_time()
-                lx.emb.embed_file(source, folder / "one.zarr", known, top_n=TOP_N, n_jobs=1, show_progress=False)
+                lx.stream.embed(source, folder / "one.zarr", known, top_n=TOP_N, run=ONE)
                 one.append(time.process_time() - start)
             tasks = -(-n_cells // 32_768)
             extra = (min(spent) - min(one)) / tasks
@@ -323,7 +324,7 @@ def dask(folder: Path, n_cells: int) -> Iterator[Row]:
 
         killer = threading.Thread(target=kill)
         killer.start()
-        lx.emb.embed_file(source, text, known, top_n=TOP_N, dask=cluster.scheduler_address, show_progress=False)
+        lx.stream.embed(source, text, known, top_n=TOP_N, run=workers)
         killer.join()
     equal = _equal(text, whole)
     yield _row(

@@ -43,7 +43,7 @@ socket.getaddrinfo = _guarded_getaddrinfo
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache, and no key of the user's leaks into a test."""
     monkeypatch.setenv("LEXICELL_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-    for name in ("OPENAI_API_KEY", "NCBI_API_KEY", "HF_TOKEN"):
+    for name in ("OPENAI_API_KEY", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 
 import anndata
 import numpy as np
@@ -12,8 +13,9 @@ import scipy.sparse as sp
 
 from lexicell import datasets
 from lexicell._errors import InputError, MissingKeyError
+from lexicell.datasets import PlantedDonors
 
-PROGRAMME = [f"g{i}" for i in range(10)]
+PROGRAM = [f"g{i}" for i in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +32,15 @@ def base() -> anndata.AnnData:
 
 
 def plant(base: anndata.AnnData, **changes: object) -> anndata.AnnData:
-    options = {"cell_type": "kind", "target": "beta", "programme": PROGRAMME, "fold": 3.0, "fraction": 1.0, "rng": 5}
-    return datasets.planted_vulnerability(base, **{**options, **changes})
+    """The options of the donors are given beside the others."""
+    donors = {f.name: changes.pop(f.name) for f in fields(PlantedDonors) if f.name in changes}
+    options = {"cell_type": "kind", "target": "beta", "program": PROGRAM, "fold": 3.0, "fraction": 1.0, "rng": 5}
+    return datasets.planted_vulnerability(base, donors=PlantedDonors(**donors), **{**options, **changes})
 
 
-def programme_share(adata: anndata.AnnData) -> pd.Series:
+def program_share(adata: anndata.AnnData) -> pd.Series:
     counts = pd.DataFrame(adata.X.toarray(), index=adata.obs_names, columns=adata.var_names)
-    share = counts[PROGRAMME].sum(axis=1) / counts.sum(axis=1)
+    share = counts[PROGRAM].sum(axis=1) / counts.sum(axis=1)
     return share.groupby([adata.obs["kind"], adata.obs["condition"]], observed=True).mean()
 
 
@@ -55,15 +59,15 @@ def test_pbmc_counts_are_the_counts_behind_the_logged_values() -> None:
     assert adata.obs["cell_type"].nunique() == 10
 
 
-def test_only_the_target_in_disease_carries_the_programme(base: anndata.AnnData) -> None:
-    share = programme_share(plant(base))
+def test_only_the_target_in_disease_carries_the_program(base: anndata.AnnData) -> None:
+    share = program_share(plant(base))
     ratio = share.xs("disease", level="condition") / share.xs("control", level="condition")
     assert ratio["beta"] > 1.8
     assert ratio.drop("beta").between(0.8, 1.25).all()
 
 
 def test_hits_are_marked_and_follow_the_fraction(base: anndata.AnnData) -> None:
-    adata = plant(base, fraction=0.5, cells_per_donor=300)
+    adata = plant(base, fraction=0.5, cells=300)
     obs = adata.obs
     could = (obs["kind"] == "beta") & (obs["condition"] == "disease")
     assert not obs.loc[~could, "planted_hit"].any()
@@ -74,13 +78,13 @@ def test_hits_are_marked_and_follow_the_fraction(base: anndata.AnnData) -> None:
 def test_without_a_target_nothing_is_planted(base: anndata.AnnData) -> None:
     adata = plant(base, target=None)
     assert not adata.obs["planted_hit"].any()
-    share = programme_share(adata)
+    share = program_share(adata)
     ratio = share.xs("disease", level="condition") / share.xs("control", level="condition")
     assert ratio.between(0.8, 1.25).all()
 
 
 def test_depletion_removes_cells_of_that_type_in_disease_only(base: anndata.AnnData) -> None:
-    adata = plant(base, remaining={"gamma": 0.3}, cells_per_donor=200, uneven=False)
+    adata = plant(base, remaining={"gamma": 0.3}, cells=200, uneven=False)
     cells = pd.crosstab(adata.obs["kind"], adata.obs["condition"])
     ratio = cells["disease"] / cells["control"]
     assert 0.15 < ratio["gamma"] < 0.5
@@ -101,14 +105,14 @@ def test_donors_differ_by_about_the_donor_effect(base: anndata.AnnData) -> None:
         counts = pd.DataFrame(adata.X.toarray()).groupby(adata.obs["donor"].to_numpy()).sum()
         return float(np.log(counts.div(counts.sum(axis=1), axis=0)).std().median())
 
-    options = {"target": None, "type_sd": 0.0, "cells_per_donor": 400}
-    assert spread(plant(base, donor_sd=0.4, **options)) == pytest.approx(0.4, abs=0.08)
-    assert spread(plant(base, donor_sd=0.0, **options)) < 0.1
+    options = {"target": None, "type_sd": 0.0, "cells": 400}
+    assert spread(plant(base, sd=0.4, **options)) == pytest.approx(0.4, abs=0.08)
+    assert spread(plant(base, sd=0.0, **options)) < 0.1
 
 
 @pytest.mark.parametrize("paired", [False, True], ids=["unpaired", "paired"])
 def test_donors_and_conditions(base: anndata.AnnData, paired: bool) -> None:
-    adata = plant(base, n_donors=3, paired=paired)
+    adata = plant(base, n=3, paired=paired)
     donors = adata.obs.groupby("donor", observed=True)["condition"].nunique()
     assert len(donors) == (3 if paired else 6)
     assert (donors == (2 if paired else 1)).all()
@@ -122,12 +126,13 @@ def test_the_seed_decides_everything(base: anndata.AnnData) -> None:
 
 
 def test_the_truth_repeats_the_study(base: anndata.AnnData) -> None:
-    options = {"n_donors": (3, 5), "cells_per_donor": 20, "remaining": {"gamma": 0.4}, "depth": 0.8, "uneven": False}
+    options = {"n": (3, 5), "cells": 20, "remaining": {"gamma": 0.4}, "depth": 0.8, "uneven": False}
     first = plant(base, **options)
     truth = dict(first.uns["lexicell"]["planted"])
     seed = truth.pop("seed")
     truth.pop("note")
-    truth["n_donors"], truth["conditions"] = tuple(int(n) for n in truth["n_donors"]), tuple(truth["conditions"])
+    truth["conditions"] = tuple(truth["conditions"])
+    truth["donors"] = PlantedDonors(**{**truth["donors"], "n": tuple(int(n) for n in truth["donors"]["n"])})
     again = datasets.planted_vulnerability(base, cell_type="kind", rng=seed, **truth)
     assert (first.X != again.X).nnz == 0
     pd.testing.assert_frame_equal(first.obs, again.obs)
@@ -147,7 +152,7 @@ def test_the_base_is_not_changed_and_the_result_can_be_written(base: anndata.Ann
     assert (before != base.X).nnz == 0
     adata.write_h5ad(tmp_path / "planted.h5ad")
     again = anndata.read_h5ad(tmp_path / "planted.h5ad")
-    assert list(again.uns["lexicell"]["planted"]["programme"]) == PROGRAMME
+    assert list(again.uns["lexicell"]["planted"]["program"]) == PROGRAM
 
 
 @pytest.mark.parametrize(
@@ -155,9 +160,10 @@ def test_the_base_is_not_changed_and_the_result_can_be_written(base: anndata.Ann
     [
         pytest.param({"cell_type": "nope"}, MissingKeyError, "there is 'kind'", id="column"),
         pytest.param({"target": "betta"}, MissingKeyError, "Did you mean 'beta'", id="target"),
-        pytest.param({"programme": ["g1", "zzz"]}, MissingKeyError, "'zzz'", id="gene"),
+        pytest.param({"program": ["g1", "zzz"]}, MissingKeyError, "'zzz'", id="gene"),
         pytest.param({"fraction": 2}, InputError, "fraction between 0 and 1", id="fraction"),
-        pytest.param({"n_donors": (3, 4), "paired": True}, InputError, "paired donors", id="unequal-pairs"),
+        pytest.param({"n": (3, 4), "paired": True}, InputError, "paired donors", id="unequal-pairs"),
+        pytest.param({"n": 0}, InputError, "must be positive", id="no-donors"),
         pytest.param({"layer": "counts"}, MissingKeyError, "no layer 'counts'", id="layer"),
     ],
 )

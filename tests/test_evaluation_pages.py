@@ -1,4 +1,4 @@
-"""docs/clustering.md and docs/search.md say what the committed tables of evaluation/ say."""
+"""docs/clustering.md and docs/search_for_gain.md say what the committed tables of evaluation/ say."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pattern(template: str, values: dict[str, str], open_names: set[str]) -> str:
 def test_every_number_of_the_page_is_in_the_tables(pages: ModuleType, name: str) -> None:
     values, template = pages.PAGES[name](), (ROOT / "evaluation" / name / "page.md").read_text(encoding="utf-8")
     pages.render(template, values)  # no name unknown, none unused
-    written = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    written = (ROOT / "docs" / pages.NAMES_IN_DOCS[name]).read_text(encoding="utf-8")
     assert re.fullmatch(pattern(template, values, set(pages.transfer_values())), written), (
         "run: python evaluation/pages.py"
     )

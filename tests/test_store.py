@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -13,7 +14,6 @@ import threading
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -63,7 +63,7 @@ def test_columns_and_big_endian_arrays_are_stored_by_value(store):
     np.testing.assert_array_equal(np.stack(list(store.get_many(SPACE, ["a", "b"]).values())), [[0, 1, 2], [3, 4, 5]])
 
 
-def test_a_text_stored_twice_keeps_its_first_vector_and_loses_no_neighbour(store):
+def test_a_text_stored_twice_keeps_its_first_vector_and_loses_no_neighbor(store):
     store.put_many(SPACE, ["a", "b"], [[1.0, 1, 1], [2.0, 2, 2]])
     store.put_many(SPACE, ["b", "c", "c"], [[9.0, 9, 9], [3.0, 3, 3], [3.0, 3, 3]])
     found = {text: vector[0] for text, vector in store.get_many(SPACE, ["a", "b", "c", "c"]).items()}
@@ -81,8 +81,8 @@ def test_spaces_do_not_mix(store):
 @pytest.mark.parametrize(
     ("texts", "vectors", "message"),
     [
-        (["a"], np.ones((2, 3)), "one row a text"),
-        (["a"], np.ones(3), "one row a text"),
+        (["a"], np.ones((2, 3)), "one row per text"),
+        (["a"], np.ones(3), "one row per text"),
         (["a"], np.array([[1, np.nan, 1]]), "NaN"),
         (["a"], np.ones((1, 3), dtype=int), "dtype int64"),
         (["a\0b"], np.ones((1, 3)), "NUL"),
@@ -138,22 +138,21 @@ def test_clear_gives_the_disk_space_back(store):
     assert store.info()["bytes"] < before / 10
 
 
-def test_export_is_plain_hdf5_and_comes_back(store, tmp_path):
+def test_export_is_plain_sqlite_and_comes_back(store, tmp_path):
     texts = [f"text {i} é" for i in range(5000)]
     store.put_many(SPACE, texts, vectors_of(texts))
     store.put_many(SPACE, ["half"], vectors_of(["half"], dtype=np.float16))
     store.put_record("genes", "k", b"pay\0load")
     store.put_record("genes", "empty", b"")
-    assert store.export(tmp_path / "out.h5") == 5001
-    with h5py.File(tmp_path / "out.h5") as file:
+    assert store.export(tmp_path / "out.sqlite") == 5001
+    with contextlib.closing(sqlite3.connect(tmp_path / "out.sqlite")) as file:
         rows = {
-            text.decode(): vector.tolist()
-            for group in file["vectors"].values()
-            for text, vector in zip(group["text"][:], group["vectors"][:], strict=True)
+            text: np.frombuffer(vector, f"<{dtype}").tolist()
+            for text, dtype, vector in file.execute("SELECT text, dtype, vector FROM vectors")
         }
     assert rows == dict(zip([*texts, "half"], vectors_of([*texts, "half"]).tolist(), strict=True))
     with Store(tmp_path / "other.sqlite") as other:
-        assert other.import_file(tmp_path / "out.h5") == 5001
+        assert other.import_file(tmp_path / "out.sqlite") == 5001
         found = other.get_many(SPACE, [*texts, "half"])
         np.testing.assert_array_equal(np.stack([found[t] for t in texts]), vectors_of(texts))
         assert found["half"].dtype == np.float16
@@ -163,17 +162,48 @@ def test_export_is_plain_hdf5_and_comes_back(store, tmp_path):
 
 
 def test_import_refuses_other_files(store, tmp_path):
-    (tmp_path / "text.h5").write_text("no")
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["x"] = 1
-    for name, message in (("text.h5", "cannot be read"), ("other.h5", "not an exported store"), ("none.h5", "none.h5")):
+    (tmp_path / "text.sqlite").write_text("no")
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.sqlite")) as other:
+        other.execute("CREATE TABLE x (y)")
+    wanted = {"text": "cannot be read", "other": "not a store of lexicell", "none": "there is no file"}
+    for name, message in wanted.items():
         with pytest.raises(InputError, match=message):
-            store.import_file(tmp_path / name)
+            store.import_file(tmp_path / f"{name}.sqlite")
+
+
+def test_an_empty_store_is_exported_too(tmp_path):
+    assert Store(tmp_path / "none.sqlite").export(tmp_path / "out.sqlite") == 0
+    assert not (tmp_path / "none.sqlite").exists()
+    with Store(tmp_path / "other.sqlite") as other:
+        assert other.import_file(tmp_path / "out.sqlite") == 0
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        pytest.param(np.array([1, np.nan, 0], "<f4").tobytes(), id="nan"),
+        pytest.param(np.array([1, np.inf, 0], "<f4").tobytes(), id="infinite"),
+        pytest.param(np.ones(2, "<f4").tobytes(), id="too short"),
+        pytest.param(np.ones(4, "<f4").tobytes(), id="too long"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_a_damaged_vector_is_named_set_aside_and_stored_anew(store, blob):
+    store.put_many(SPACE, ["SOD1", "TARDBP"], vectors_of(["SOD1", "TARDBP"]))
+    with contextlib.closing(sqlite3.connect(store.path)) as db, db:
+        db.execute("UPDATE vectors SET vector = ? WHERE text = 'SOD1'", (blob,))
+    with Store(store.path, read_only=True) as reader, pytest.warns(UserWarning, match=r"'SOD1'; they are not used"):
+        assert list(reader.get_many(SPACE, ["SOD1", "TARDBP"])) == ["TARDBP"]
+    with pytest.warns(UserWarning, match=r"1 vectors of 'toy@1/3' .* damaged .* 'SOD1'; they are set aside"):
+        assert list(store.get_many(SPACE, ["SOD1", "TARDBP"])) == ["TARDBP"]
+    assert store.info()["records"] == {"damaged vector": 1}
+    store.put_many(SPACE, ["SOD1"], vectors_of(["SOD1"]))
+    np.testing.assert_array_equal(store.get_many(SPACE, ["SOD1"])["SOD1"], vectors_of(["SOD1"])[0])
 
 
 def test_export_to_a_folder_that_does_not_exist_says_so(store, tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
-        store.export(tmp_path / "none" / "out.h5")
+        store.export(tmp_path / "none" / "out.sqlite")
 
 
 def test_twenty_thousand_texts_in_seconds(store):

@@ -17,6 +17,7 @@ import pandas as pd
 
 import lexicell
 from lexicell import embedders
+from lexicell._keys import space_of
 from lexicell.sources import lexicon
 
 DATA = Path(__file__).parents[1] / "src" / "lexicell" / "data"
@@ -48,7 +49,7 @@ def main() -> None:
     vectors = embedders.embed(lexicon.texts(table), model, store=False)
     np.save(DATA / "concepts_vectors.npy", vectors.astype(np.float16))
     made = {
-        "space": embedders.space_of(model),
+        "space": space_of(model),
         "texts": lexicon.text_hash(table),
         "concepts": len(table),
         "built_with": f"lexicell {lexicell.__version__}",

@@ -17,8 +17,8 @@ import numpy as np
 
 from build_gene_table import text_hash
 from gene_inputs import sha256
-from lexicell.embedders import _weights
 from lexicell.embedders.local import Local
+from lexicell.embedders.local import weights as _weights
 from lexicell.sources import bundled
 
 TOOL = "build_vectors 1"

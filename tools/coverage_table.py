@@ -19,7 +19,7 @@ from anndata import AnnData, read_h5ad
 
 from lexicell.datasets import pbmc68k_counts
 from lexicell.sources import get
-from lexicell.sources._names import ENSEMBL, is_clone_like
+from lexicell.sources.names.patterns import ENSEMBL, is_clone_like
 from lexicell.sources.table import TableSource
 
 ROOT = Path(__file__).resolve().parents[1]

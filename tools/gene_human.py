@@ -126,7 +126,7 @@ def ncbi_genes(inputs: Inputs) -> dict[str, Gene]:
 
 
 def withdrawn_symbols(entries: list[dict[str, str]]) -> dict[str, list[str]]:
-    """HGNC id -> symbols withdrawn in its favour; one that was split over several genes is left out."""
+    """HGNC id -> symbols withdrawn in its favor; one that was split over several genes is left out."""
     found: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         if entry["Status"] == "Symbol Withdrawn":

@@ -1,8 +1,8 @@
-"""Does text help clustering? Every labelled data set at hand, through `lexicell.evaluate`, with one command.
+"""Does text help clustering? Every labeled data set at hand, through `lexicell.evaluate`.
 
     python evaluation/clustering/run.py DATA_FOLDER
 
-writes scores.csv (one row a data set, text, representation and seed), table.csv (means), verdicts.csv, raw.csv (the
+writes scores.csv (one row per data set, text, representation and seed), table.csv (means), verdicts.csv, raw.csv (the
 same z-scores through gene vectors that were not whitened, for Kang's five types) and clustering.png beside this script.
 `python evaluation/pages.py` then writes the page in the docs. DATA_FOLDER holds the .h5ad files named below; a file
 that is not there is left out and named. Where it holds gene_summaries_human.tsv.gz, the Kang sets are also evaluated on
@@ -13,26 +13,29 @@ Finished data sets are kept, so an interrupted run goes on where it stopped; --f
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import anndata
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from _shared import SUMMARIES, pyplot, read_cells, summary_genes
+
 import lexicell as lx
-from lexicell._evaluate import _RESOLUTIONS as RESOLUTIONS
-from lexicell._values import read_values
-from lexicell.core.expression import column_stats, principal_components, zscore_sparse
+from lexicell._evaluate.labels import _RESOLUTIONS as RESOLUTIONS
+from lexicell._expression import Expression, read_values
+from lexicell.core.expression.components import principal_components
+from lexicell.core.expression.log_values import column_stats, zscore_sparse
 from lexicell.core.metrics import agreement
 from lexicell.tl._graph import graph_of, leiden
 
 HERE = Path(__file__).parent
 SEED = 20261123
 N_CONTROLS = 3
-SUMMARIES = "gene_summaries_human.tsv.gz"
 # file, column and value to keep, label, layer, organism
 SETS = {
     "Kang 5 types, control": ("kang_donors.h5ad", ("group_id", "ctrl"), "cluster_id", "counts"),
@@ -46,37 +49,23 @@ SETS = {
 TEXTS = {"bundled": "GO in text", "bundled-names": "names only", "summaries": "RefSeq summary"}
 
 
-def data_sets(folder: Path) -> Iterator[tuple[str, anndata.AnnData, str, dict[str, str]]]:
+def data_sets(folder: Path) -> Iterator[tuple[str, anndata.AnnData, str, Expression]]:
     for name, (file, keep, label, layer) in SETS.items():
         if not (folder / file).exists():
             print(f"left out: {name} ({file} is not in {folder})")
             continue
-        adata = anndata.read_h5ad(folder / file)
-        if keep is not None:
-            adata = adata[adata.obs[keep[0]].astype(str) == keep[1]].copy()
+        adata = read_cells(folder / file, keep)
         if label == "RNA_family":
             adata = adata[adata.obs[label].astype(str) != "low quality"].copy()
-        adata.var_names_make_unique()
-        yield name, adata, label, {"layer": layer} if layer in adata.layers else {}
-    yield "pbmc68k (765 genes)", lx.datasets.pbmc68k_counts(), "cell_type", {"library_size": "n_counts"}
-
-
-def with_summaries(adata: anndata.AnnData, folder: Path) -> lx.GeneEmbedding:
-    """The gene embedding of "SYMBOL: full name. summary", the name alone where there is no summary."""
-    named = lx.emb.genes(adata, source="bundled-names", organism="human")
-    table = (
-        pd.read_csv(folder / SUMMARIES, sep="\t", dtype=str).drop_duplicates("symbol").set_index("symbol")["summary"]
-    )
-    found = table.reindex(named.table["symbol"]).fillna("").to_numpy()
-    texts = [f"{name} {summary}".strip() for name, summary in zip(named.texts, found, strict=True)]
-    return lx.GeneEmbedding.from_vectors(named.ids, lx.embedders.embed(texts), texts=texts, table=named.table)
+        yield name, adata, label, Expression(layer if layer in adata.layers else None)
+    yield "pbmc68k (765 genes)", lx.datasets.pbmc68k_counts(), "cell_type", Expression(library_size="n_counts")
 
 
 def evaluate_all(folder: Path, *, fresh: bool) -> pd.DataFrame:
     target, words = HERE / "scores.csv", HERE / "verdicts.csv"
     done = pd.DataFrame() if fresh or not target.exists() else pd.read_csv(target)
     said = pd.DataFrame() if fresh or not words.exists() else pd.read_csv(words)
-    for name, adata, label, options in data_sets(folder):
+    for name, adata, label, where in data_sets(folder):
         for source, mark in TEXTS.items():
             if len(done) and ((done["data"] == name) & (done["text"] == mark)).any():
                 continue
@@ -84,8 +73,8 @@ def evaluate_all(folder: Path, *, fresh: bool) -> pd.DataFrame:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                genes = with_summaries(adata, folder) if source == "summaries" else lx.emb.genes(adata, source=source)
-                found = lx.evaluate(adata, label=label, genes=genes, n_controls=N_CONTROLS, rng=SEED, **options)
+                genes = summary_genes(adata, folder) if source == "summaries" else lx.emb.genes(adata, source=source)
+                found = lx.evaluate(adata, label=label, genes=genes, expression=where, n_controls=N_CONTROLS, rng=SEED)
             rows = found.scores.assign(
                 data=name, text=mark, cells=found.params["cells"], classes=found.params["classes"]
             )
@@ -100,14 +89,14 @@ def evaluate_all(folder: Path, *, fresh: bool) -> pd.DataFrame:
 def raw(folder: Path) -> pd.DataFrame:
     """What whitening is measured against: z-scores times gene vectors as they are, 50 components, the same clusters."""
     rows = []
-    for name, adata, label, options in data_sets(folder):
+    for name, adata, label, where in data_sets(folder):
         if not name.startswith("Kang 5"):
             continue
-        values = read_values(adata, **options)
+        values = read_values(adata, where)
         for source, mark in TEXTS.items():
             if source == "summaries" and not (folder / SUMMARIES).exists():
                 continue
-            genes = with_summaries(adata, folder) if source == "summaries" else lx.emb.genes(adata, source=source)
+            genes = summary_genes(adata, folder) if source == "summaries" else lx.emb.genes(adata, source=source)
             log = values.log[:, values.rows(genes.ids)]
             z, baseline = zscore_sparse(log, *column_stats(log))
             matrix = np.asarray(z @ genes.vectors + baseline @ genes.vectors)
@@ -129,8 +118,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> None:
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    plt = pyplot()
 
     rows = {
         "fused": "fused", "fused, shuffled": "fused, shuffled texts", "fused, random": "fused, random vectors",
@@ -143,9 +131,9 @@ def draw(table: pd.DataFrame) -> None:
         part = table[(table["data"] == name) & (table["text"] == TEXTS["bundled"])].set_index("representation")
         best = part.loc[part["kind"] == "expression", "ari"].max()
         y = np.arange(len(rows))[::-1]
-        colours = ["#444444" if "," in row else "#0072B2" for row in rows]
+        colors = ["#444444" if "," in row else "#0072B2" for row in rows]
         values = part.loc[list(rows.values())]
-        ax.barh(y, values["ari"], xerr=values["ari_sd"], color=colours, height=0.7)
+        ax.barh(y, values["ari"], xerr=values["ari_sd"], color=colors, height=0.7)
         ax.axvline(best, color="#D55E00")
         ax.set(title=name.replace(", ", "\n"), xlim=(0, 1), yticks=y, yticklabels=list(rows))
         ax.title.set_fontsize(8)

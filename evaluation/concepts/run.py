@@ -4,10 +4,11 @@
 
 Without a part: all of them. Writes ``results/recovery.csv``, ``kang.csv``, ``attribution.csv`` and ``concepts.png``.
 
-Recovery plants a GO programme two-fold into half of the cells of one type in the cases (4 against 4 donors, cells of
-kang_donors) and ranks the 32 phrases of concepts32.tsv. How genes stand for a phrase was chosen on the programmes of
+Recovery measures the cosine of phrase and text alone, the part "meaning" of the search; `kang` the whole search.
+Recovery plants a GO program two-fold into half of the cells of one type in the cases (4 against 4 donors, cells of
+kang_donors) and ranks the 32 phrases of concepts32.tsv. How genes stand for a phrase was chosen on the programs of
 even number (their place in concepts32.tsv) planted into other cells (kang_pbmc, mixology) with other seeds; the column
-`confirmed` holds the programmes of odd number, which that choice never saw.
+`confirmed` holds the programs of odd number, which that choice never saw.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "vulnerability"))
-from _benchmark import DATA, Base, base, embed, go_programmes, shuffles, texts
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from _cosine import cosine_sets
+from _planted import Base, base, embed, go_programs, shuffles, texts
+from _shared import DATA, pyplot, wilson
 from _simulator import simulate
 
 import lexicell as lx
-from lexicell.core.concepts import concept_sets, contrast_scores
-from lexicell.core.moderated import moderated_t
-from lexicell.core.shift import Design
+from lexicell.core.donors.moderated import moderated_t
+from lexicell.core.donors.shift import Design
+from lexicell.core.genes.concepts import contrast_scores
 from lexicell.sources import lexicon
 
 OUT = Path(__file__).parent / "results"
@@ -37,18 +40,18 @@ COPIES = 5
 DESIGN = Design.of(np.repeat([0.0, 1.0], 4))
 TABLE = pd.read_csv(DATA / "concepts32.tsv", sep="\t").fillna("")
 PHRASES = TABLE["concept"].tolist()
-TEXTS = {"summary": False, "names": False, "bundled": True}  # whether GO terms stand in the text
+TEXTS = {"summary": False, "names": False, "bundled": True}  # whether the text contains GO terms
 INTERFERON = "response to type I interferon and antiviral defense"
 
 
 def studies(b: Base, n_seeds: int) -> pd.DataFrame:
-    """Donor means of z in the target type, ``(8, n_genes)``, of every programme and seed."""
+    """Donor means of z in the target type, ``(8, n_genes)``, of every program and seed."""
     rows = []
     for seed in range(n_seeds):
-        for place, (concept, members) in enumerate(go_programmes(b.genes).items()):
+        for place, (concept, members) in enumerate(go_programs(b.genes).items()):
             rng = np.random.default_rng([SEED, seed, place])
             target = int(rng.integers(len(b.kinds)))
-            planted = simulate(b, rng, programme=members, fold=2.0, fraction=0.5, target=target)
+            planted = simulate(b, rng, program=members, fold=2.0, fraction=0.5, target=target)
             rows.append((concept, seed, b.kinds[target], planted.means[target]))
         print(f"seed {seed}", flush=True)
     return pd.DataFrame(rows, columns=["concept", "seed", "target", "means"])
@@ -62,12 +65,12 @@ def scorings(vectors: np.ndarray, queries: np.ndarray, background: np.ndarray) -
     cosine = to_mean @ ((vectors - mean) / np.linalg.norm(vectors - mean, axis=1, keepdims=True)).T
     nearest = np.where(np.argsort(np.argsort(-cosine, axis=1), axis=1) < 50, np.maximum(cosine, 0), 0)
     return {
-        "default": concept_sets(vectors, queries, **default).toarray(),
-        "25 genes": concept_sets(vectors, queries, n_genes=25, **default).toarray(),
-        "100 genes": concept_sets(vectors, queries, n_genes=100, **default).toarray(),
-        "no background": concept_sets(vectors, queries).toarray(),
+        "default": cosine_sets(vectors, queries, **default).toarray(),
+        "25 genes": cosine_sets(vectors, queries, n_genes=25, **default).toarray(),
+        "100 genes": cosine_sets(vectors, queries, n_genes=100, **default).toarray(),
+        "no background": cosine_sets(vectors, queries).toarray(),
         "no background, cosine": nearest / nearest.sum(axis=1, keepdims=True),
-        "dense": concept_sets(vectors, queries, n_genes=None).toarray(),
+        "dense": cosine_sets(vectors, queries, n_genes=None).toarray(),
     }
 
 
@@ -84,13 +87,6 @@ def ranks(sets: np.ndarray, data: pd.DataFrame, expression: np.ndarray, statisti
     return 1 + (scores > scores[np.arange(len(true)), true][:, None]).sum(axis=1)
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    ci = binomtest(hits, n).proportion_ci(method="wilson")
-    return float(ci.low), float(ci.high)
-
-
 def recovery(n_seeds: int) -> None:
     b = base("kang_donors")
     data = studies(b, n_seeds)
@@ -102,7 +98,7 @@ def recovery(n_seeds: int) -> None:
 
     def note(text: str, has_go: bool, scoring: str, control: str, copy: int, found: dict[str, np.ndarray]) -> None:
         for statistic, r in found.items():
-            low, high = wilson(int((r == 1).sum()), len(r))
+            low, high = wilson((r == 1).mean(), len(r))
             rows.append({
                 "text": text, "GO in text": has_go, "scoring": scoring, "control": control, "copy": copy,
                 "statistic": statistic, "studies": len(r), "top1": (r == 1).mean(), "top1_low": low, "top1_high": high,
@@ -111,24 +107,24 @@ def recovery(n_seeds: int) -> None:
                 "mean_rank": r.mean(),
             })  # fmt: skip
 
-    by_programme = data[["concept", "seed", "target"]].copy()
+    by_program = data[["concept", "seed", "target"]].copy()
     for text, has_go in TEXTS.items():
         vectors = embed(texts(b.genes, text)).astype(np.float64)
         for scoring, sets in scorings(vectors, queries, background).items():
             found = {s: ranks(sets, data, expression, s) for s in ("z", "t")}
             note(text, has_go, scoring, "", 0, found)
             if scoring == "default":
-                by_programme[f"rank_{text}"] = found["z"]
+                by_program[f"rank_{text}"] = found["z"]
         for copy, (name, order) in enumerate(orders.items()):
-            sets = concept_sets(vectors[order], queries, background=background).toarray()
+            sets = cosine_sets(vectors[order], queries, background=background).toarray()
             kind = "shuffled within deciles" if "deciles" in name else "shuffled"
             note(text, has_go, "default", kind, copy % COPIES, {"z": ranks(sets, data, expression, "z")})
     for copy in range(COPIES):
         vectors = np.random.default_rng(copy).normal(size=(len(b.genes), queries.shape[1]))
-        sets = concept_sets(vectors, queries, background=background).toarray()
+        sets = cosine_sets(vectors, queries, background=background).toarray()
         note("random vectors", False, "default", "random vectors", copy, {"z": ranks(sets, data, expression, "z")})
     pd.DataFrame(rows).to_csv(OUT / "recovery.csv", index=False, float_format="%.4f")
-    by_programme.to_csv(OUT / "recovery_ranks.csv", index=False)
+    by_program.to_csv(OUT / "recovery_ranks.csv", index=False)
     shown = pd.DataFrame(rows)
     print(shown[shown["control"] == ""].to_string(index=False, float_format="%.3f"))
     print(shown[shown["control"] != ""].groupby(["text", "control"])[["top1", "top3"]].agg(["mean", "max"]))
@@ -159,25 +155,25 @@ def kang() -> None:
     from sklearn.metrics import roc_auc_score
 
     adata = kang_cells()
-    queries, rows = embed(PHRASES), []
+    queries, rows = dict(zip(PHRASES, embed(PHRASES), strict=True)), []
     expression = np.asarray(adata.X.mean(axis=0)).ravel()
     orders = shuffles(adata.n_vars, expression, np.random.default_rng(SEED), COPIES)
-    runs: list[tuple[str, bool, str, dict[str, object], bool]] = []
+    runs: list[tuple[str, bool, str, dict[str, object]]] = []
     for text, has_go in TEXTS.items():
-        runs += [(text, has_go, "", {}, dense) for dense in (False, True)]
-        runs += [(text, has_go, name, {"order": order}, False) for name, order in orders.items()]
-    runs += [("random vectors", False, f"random vectors {i}", {"random": i}, False) for i in range(COPIES)]
-    for text, has_go, control, options, dense in runs:
+        runs += [(text, has_go, "", {})]
+        runs += [(text, has_go, name, {"order": order}) for name, order in orders.items()]
+    runs += [("random vectors", False, f"random vectors {i}", {"random": i}) for i in range(COPIES)]
+    for text, has_go, control, options in runs:
         genes = _genes(adata, text if text in TEXTS else "names", **options)
         for kind in sorted(adata.obs["cluster_id"].astype(str).unique()):
             part = adata[adata.obs["cluster_id"].astype(str) == kind].copy()
-            lx.tl.concepts(part, PHRASES, query_vectors=queries, genes=genes, groupby="group_id", dense=dense)
+            lx.tl.concepts(part, queries, genes=genes, groupby="group_id")
             table = part.uns["lexicell"]["X_text"]["concepts"]["table"].query("group == 'stim'")
             z = table.set_index("concept")["z"]
             score = part.obsm["text_concepts"][INTERFERON]
             rows.append({
-                "text": text, "GO in text": has_go, "control": control, "scoring": "dense" if dense else "default",
-                "cell_type": kind, "rank": 1 + int((z > z[INTERFERON]).sum()), "z": z[INTERFERON],
+                "text": text, "GO in text": has_go, "control": control, "cell_type": kind,
+                "rank": 1 + int((z > z[INTERFERON]).sum()), "z": z[INTERFERON],
                 "auroc": roc_auc_score(part.obs["group_id"].astype(str) == "stim", score), "cells": part.n_obs,
             })  # fmt: skip
     found = pd.DataFrame(rows)
@@ -188,7 +184,7 @@ def kang() -> None:
 
 def attribution() -> None:
     """Largest distance of the sum of parts from the whole, over representations and what is explained."""
-    from lexicell.core.classify import fit_logistic
+    from lexicell.core.transfer.classify import fit_logistic
 
     rows = []
     full = kang_cells()
@@ -212,15 +208,15 @@ def attribution() -> None:
                     "subset": {"cluster_id": "CD14+ Monocytes"},
                 },
                 "a group's embedding": {"groupby": "cluster_id", "reference": "nothing"},
-                "a cell's embedding": {"cell": cell, "reference": "nothing"},
+                "a cell's embedding": {"group": cell, "reference": "nothing"},
             }
             if not adata.uns["lexicell"][key].get("params", {}).get("l2", False):
                 y = (adata.obs["group_id"].astype(str) == "stim").to_numpy()
                 model = fit_logistic(adata.obsm[key], y, adata.obs["sample_id"].astype(str).to_numpy())
-                asked["a classifier's decision"] = {"cell": cell, "reference": "nothing", "classifier": model}
+                asked["a classifier's decision"] = {"group": cell, "reference": "nothing", "direction": model}
             if key != "X_expression":
                 asked["a cell's concept score"] = {
-                    "cell": cell,
+                    "group": cell,
                     "reference": "nothing",
                     "concept": "interferon signalling",
                 }
@@ -239,7 +235,7 @@ def attribution() -> None:
 
 
 def figure() -> None:
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     found, responses = pd.read_csv(OUT / "recovery.csv"), pd.read_csv(OUT / "kang.csv")
     found["control"] = found["control"].fillna("")
@@ -268,7 +264,7 @@ def figure() -> None:
     left.axvline(0.45, color="black", ls=":", lw=1)
     left.axvline(0.65, color="black", ls="--", lw=1)
     left.set(xlim=(0, 1), xlabel="share of studies: phrase is first of 32 (bar), among 3 (diamond)")
-    left.set_title("GO programmes, two-fold in half of the cells", fontsize=10)
+    left.set_title("GO programs, two-fold in half of the cells", fontsize=10)
     kinds = sorted(responses["cell_type"].unique())
     for i, kind in enumerate(kinds):
         mine = responses[responses["cell_type"] == kind]

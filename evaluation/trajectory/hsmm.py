@@ -3,29 +3,32 @@
     python evaluation/trajectory/hsmm.py --data FOLDER -o evaluation/trajectory/results
 
 FOLDER holds hsmm.h5ad and gene_summaries_human.tsv.gz. Eight draws of 80 % of the cells, the same for all; root: the
-medoid of hour 0. Five seeds of each control. What stands in the results already is not computed again.
+medoid of hour 0. Five seeds of each control. Results already in the files are not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 from _representations import representations, subsets, texts_for
+from _shared import pyplot, read_cells
 
 import lexicell as lx
-from lexicell.core.ordering import pseudotime_score
-from lexicell.core.trajectory import match_scale
+from lexicell.core.trajectory.order import match_scale
+from lexicell.core.trajectory.scores import pseudotime_score
 
 
 def load(folder: Path) -> anndata.AnnData:
     """Genes of at least 1 FPKM in 3 % of the cells; hours as a label too."""
-    adata = anndata.read_h5ad(folder / "hsmm.h5ad")
-    adata.var_names_make_unique()
+    adata = read_cells(folder / "hsmm.h5ad")
     expressed = np.asarray((adata.X >= 1).mean(axis=0)).ravel() >= 0.03
     adata = adata[:, expressed].copy()
     adata.obs["stage"] = adata.obs["Hours"].astype(str)
@@ -36,8 +39,7 @@ def score(adata: anndata.AnnData, key: str, rows: np.ndarray) -> tuple[float, fl
     """Spearman and Kendall with hours of one draw."""
     sub = anndata.AnnData(obs=adata.obs.iloc[rows][["stage", "Hours"]].copy(), obsm={"X_now": adata.obsm[key][rows]})
     lx.tl.trajectory(sub, root="stage=0", use_rep="X_now", groupby="stage", n_bootstraps=0)
-    found = pseudotime_score(sub.obs["now_pseudotime"], sub.obs["Hours"], n_bootstraps=0)
-    return found.spearman, found.kendall
+    return pseudotime_score(sub.obs["now_pseudotime"], sub.obs["Hours"])
 
 
 def coverage(adata: anndata.AnnData, key: str, draws: list[np.ndarray]) -> dict[str, float]:
@@ -63,10 +65,7 @@ def coverage(adata: anndata.AnnData, key: str, draws: list[np.ndarray]) -> dict[
 
 
 def figure(table: pd.DataFrame, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    plt = pyplot()
 
     # Random vectors are the same whatever the text.
     table = table[(table["vectors"] != "random") | (table["texts"] == table["texts"].unique()[1])]
@@ -75,12 +74,12 @@ def figure(table: pd.DataFrame, path: Path) -> None:
     )
     order = table.groupby("label")["spearman"].mean().sort_values().index
     fig, ax = plt.subplots(figsize=(7, 0.32 * len(order) + 1))
-    colours = {"none": "black", "text": "C0", "random": "C7", "shuffled": "C1"}
+    colors = {"none": "black", "text": "C0", "random": "C7", "shuffled": "C1"}
     for i, label in enumerate(order):
         part = table[table["label"] == label]
-        colour = colours[part["vectors"].iloc[0]]
-        ax.plot(part["spearman"], [i] * len(part), "o", color=colour, alpha=0.35, ms=4, mec="none")
-        ax.plot(part["spearman"].mean(), i, "|", color=colour, ms=14, mew=2)
+        color = colors[part["vectors"].iloc[0]]
+        ax.plot(part["spearman"], [i] * len(part), "o", color=color, alpha=0.35, ms=4, mec="none")
+        ax.plot(part["spearman"].mean(), i, "|", color=color, ms=14, mew=2)
     ax.set_yticks(range(len(order)), [str(o).strip() for o in order])
     ax.axvline(0.48, color="0.8", zorder=0)
     ax.set_xlabel("Spearman of pseudotime with hours\n(a dot: a draw of cells; a bar: their mean)")
@@ -98,7 +97,7 @@ def main() -> None:
     texts = texts_for(adata, args.data)
     args.output.mkdir(parents=True, exist_ok=True)
     draws = subsets(adata.n_obs)
-    # What stands in the files already is not computed again.
+    # Results already in the files are not computed again.
     main_file, interval_file = args.output / "hsmm.csv", args.output / "hsmm_intervals.csv"
     rows = pd.read_csv(main_file, keep_default_na=False).to_dict("records") if main_file.exists() else []
     covered = pd.read_csv(interval_file, keep_default_na=False).to_dict("records") if interval_file.exists() else []

@@ -28,10 +28,12 @@ def in_two(adata: anndata.AnnData, rng: np.random.Generator, n: int) -> tuple[an
     return adata[np.sort(order[:half])].copy(), adata[np.sort(order[half : 2 * half])].copy()
 
 
-def moved(source: Any, target: anndata.AnnData, genes: lx.GeneEmbedding, **options: Any) -> anndata.AnnData:
+def moved(source: Any, target: anndata.AnnData, genes: Any, **options: Any) -> anndata.AnnData:
     """`target` with labels from `source`; nothing is written into either."""
-    kept = {"n_controls": 0, "label": "label", "truth": "label", "library_size": "n_counts", **options}
-    new = lx.tl.transfer(source, target, genes=genes, copy=True, **kept)
+    counts = lx.Expression(library_size="n_counts")
+    new = lx.tl.transfer(
+        source, target, label="label", truth="label", genes=genes, expression=counts, copy=True, **options
+    )
     assert new is not None
     return new
 

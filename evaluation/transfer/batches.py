@@ -1,4 +1,4 @@
-"""What `batch=` of tl.transfer does, with one command.
+"""What `batch=` of tl.transfer does.
 
     python evaluation/transfer/batches.py DATA_FOLDER
 
@@ -20,7 +20,7 @@ import anndata
 import numpy as np
 import scipy.sparse as sp
 from _draws import Row, moved, recall, run, some
-from run import halves, read
+from run import halves, mixology, read
 
 import lexicell as lx
 from lexicell.core.controls import shuffled
@@ -28,17 +28,12 @@ from lexicell.core.controls import shuffled
 SHIFTS = (0.5, 1.0, 2.0)
 
 
-def kang(folder: Path) -> anndata.AnnData:
+def donors(folder: Path) -> anndata.AnnData:
     whole = anndata.read_h5ad(folder / "kang_donors.h5ad").obs
     adata = read(folder, "kang_donors.h5ad", "cluster_id", None, None)
     adata.obs["sample"] = whole["sample_id"].astype(str).to_numpy()
     adata.obs["donor"] = adata.obs["sample"].str[-3:]
     return adata
-
-
-def lines(folder: Path) -> anndata.AnnData:
-    parts = {p: read(folder, f"mixology_{p}_3cl.h5ad", "cell_line", None, None) for p in ("celseq2", "dropseq")}
-    return anndata.concat(parts, label="platform", index_unique="-")
 
 
 def shifted(adata: anndata.AnnData, sd: float, rng: np.random.Generator) -> anndata.AnnData:
@@ -60,9 +55,9 @@ def skewed(adata: anndata.AnnData, rng: np.random.Generator) -> anndata.AnnData:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    cells = kang(folder)
+    cells = donors(folder)
     control = cells[cells.obs["sample"].str.startswith("ctrl")].copy()
-    platforms = lines(folder)
+    platforms = anndata.concat(mixology(folder), label="platform", index_unique="-")
     scenes: dict[str, tuple[anndata.AnnData, str, Any]] = {
         "Kang control, 2 donors": (control, "donor", None),
         "Kang, 2 conditions x 2 donors": (cells, "sample", None),

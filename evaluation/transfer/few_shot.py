@@ -1,9 +1,9 @@
-"""Cell types from a handful of labelled cells, with one command: expression against text.
+"""Cell types from a few labeled cells: expression against text.
 
     python evaluation/transfer/few_shot.py DATA_FOLDER
 
-writes few_shot.csv beside this script. 1, 3, 5 or 10 labelled cells a type, ten draws each; all other cells are scored
-(balanced accuracy), by the nearest mean of the labelled ones, smoothed over the neighbour graph of expression as
+writes few_shot.csv beside this script. 1, 3, 5 or 10 labeled cells per type, ten draws each; all other cells are scored
+(balanced accuracy), by the nearest mean of the labeled ones, smoothed over the neighbor graph of expression as
 tl.annotate(examples=) does ("smoothed") or not ("plain"). Representations: expression PCA (what tl.annotate uses),
 text (preset "whitened"), fused, and the two with shuffled texts (three shuffles). Nothing was chosen here.
 """
@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _draws import HERE, Row, run
-from run import COARSE, MAIN, labelled, read
+from run import MAIN, kang, pbmc68k, read
 
 import lexicell as lx
-from lexicell.core.annotation import few_shot
 from lexicell.core.controls import shuffled
-from lexicell.core.transfer import smooth
+from lexicell.core.transfer.align import smooth
+from lexicell.core.transfer.annotate import few_shot
 
 SHOTS = (1, 3, 5, 10)
 DRAWS = 10
@@ -45,12 +45,11 @@ def scores(
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    blood = lx.datasets.pbmc68k_counts()
     kinds = {k: k for k in ("Sst", "IT", "ET")}
     studies = {
-        "Kang control, 7 types": (read(folder, "kang_pbmc.h5ad", "cell_type", ("condition", "ctrl"), MAIN), "human"),
-        "Kang stimulated, 7 types": (read(folder, "kang_pbmc.h5ad", "cell_type", ("condition", "stim"), MAIN), "human"),
-        "pbmc68k, 5 types": (labelled(blood, blood.obs["cell_type"].astype(str), COARSE), "human"),
+        "Kang control, 7 types": (kang(folder, "ctrl", MAIN), "human"),
+        "Kang stimulated, 7 types": (kang(folder, "stim", MAIN), "human"),
+        "pbmc68k, 5 types": (pbmc68k(), "human"),
         "Motor cortex, mouse, 3 families": (read(folder, "m1_patchseq.h5ad", "RNA_family", None, kinds), "mouse"),
     }
 

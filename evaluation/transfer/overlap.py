@@ -1,8 +1,8 @@
-"""How many genes two panels must share before plain expression does better than text, with one command.
+"""How many genes two panels must share before plain expression does better than text.
 
     python evaluation/transfer/overlap.py DATA_FOLDER
 
-writes overlap.csv (a row a run; finished blocks are kept), overlap_table.csv and overlap.png beside this script. Panels
+writes overlap.csv (one row per run; finished blocks are kept), overlap_table.csv and overlap.png. Panels
 of 500 and of 1,500 genes of which 0 to all are shared; the two sides have no cell in common, 200 cells each.
 "expression": components of the shared genes, fitted on the source. "aligned": components of each side's own genes, the
 shared ones among them, turned by text. The threshold of method="auto" was chosen on Kang's stimulated cells (and is
@@ -16,11 +16,10 @@ import warnings
 from pathlib import Path
 
 import anndata
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from _draws import HERE, Row, in_two, moved, recall, run, some
-from run import COARSE, MAIN, labelled, read
+from run import COARSE, MAIN, kang, mixology, pbmc68k, pyplot
 
 import lexicell as lx
 from lexicell.core.controls import shuffled
@@ -31,15 +30,12 @@ ROLES = {"Kang stimulated, 7 types": "chosen on"}
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    kang = {c: read(folder, "kang_pbmc.h5ad", "cell_type", ("condition", c), MAIN) for c in ("ctrl", "stim")}
-    coarse = read(folder, "kang_pbmc.h5ad", "cell_type", ("condition", "ctrl"), COARSE)
-    blood = lx.datasets.pbmc68k_counts()
-    blood = labelled(blood, blood.obs["cell_type"].astype(str), COARSE)
-    lines = [read(folder, f"mixology_{p}_3cl.h5ad", "cell_line", None, None) for p in ("celseq2", "dropseq")]
     pairs = {
-        "Kang stimulated, 7 types": (kang["stim"], None), "Kang control, 7 types": (kang["ctrl"], None),
-        "Kang -> pbmc68k, 5 types": (coarse, blood), "CEL-seq2 -> Drop-seq, 3 lines": tuple(lines),
-    }  # fmt: skip
+        "Kang stimulated, 7 types": (kang(folder, "stim", MAIN), None),
+        "Kang control, 7 types": (kang(folder, "ctrl", MAIN), None),
+        "Kang -> pbmc68k, 5 types": (kang(folder, "ctrl", COARSE), pbmc68k()),
+        "CEL-seq2 -> Drop-seq, 3 lines": tuple(mixology(folder).values()),
+    }
     every = sorted(set().union(*(a.var_names for pair in pairs.values() for a in pair if a is not None)))
     genes = lx.emb.genes(every, organism="human")
     known = set(genes.ids)
@@ -81,8 +77,7 @@ def main() -> None:
 
 
 def draw(means: pd.DataFrame) -> None:
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     names = list(dict.fromkeys(means["data"]))
     figure, axes = plt.subplots(1, len(names), figsize=(3.1 * len(names), 3.2), sharey=True, layout="constrained")

@@ -1,9 +1,9 @@
-"""Labels between panels without a common gene, with one command.
+"""Labels between panels without a common gene.
 
     python evaluation/transfer/run.py DATA_FOLDER
 
-writes scores.csv (a row a run), table.csv (means and spreads) and transfer.png beside this script. Finished runs are
-kept, so that an interrupted evaluation goes on; --fresh starts anew. DATA_FOLDER holds the .h5ad files named below.
+writes scores.csv (one row per run), table.csv (means and spreads) and transfer.png. Finished runs are kept, so that an
+interrupted evaluation resumes; --fresh starts over. DATA_FOLDER holds the .h5ad files named below.
 
 The two sides of a run have neither a cell nor a gene in common. Labels of the target are read by the report alone.
 Method and settings were chosen on stimulated Kang cells and on halves of pbmc68k, with other seeds than here. Kang's
@@ -13,22 +13,24 @@ control cells were looked at once before, with the settings fixed; the mixology 
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import anndata
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from _shared import pyplot, read_cells, summary_genes
 
 import lexicell as lx
 from lexicell.core.controls import random_vectors, shuffled
 
 HERE = Path(__file__).parent
 SEEDS = range(1000, 1005)
-SUMMARIES = "gene_summaries_human.tsv.gz"
 COARSE = {
     "CD14 Mono": "monocyte", "CD16 Mono": "monocyte", "B": "B", "NK": "NK", "CD8 T": "T", "CD4 Naive T": "T",
     "CD4 Memory T": "T", "DC": "DC", "CD14+ Monocyte": "monocyte", "Dendritic": "DC", "CD56+ NK": "NK",
@@ -40,26 +42,36 @@ MAIN |= {"CD4 Naive T": "CD4 T", "CD4 Memory T": "CD4 T"}
 # name -> options of tl.transfer; the last two columns of a run say which texts and which control.
 METHODS = {
     "aligned": {"method": "aligned"},
-    "aligned, texts alone": {"method": "aligned", "rounds": 0},
+    "aligned, texts alone": {"method": "rotated"},
     "text space": {"method": "text"},
-    "text space, whitened": {"method": "text", "whiten": 1.0},
-    "aligned, logistic": {"method": "aligned", "classifier": "logistic"},
-    "aligned, contrastive": {"method": "aligned", "classifier": "contrastive"},
 }
 CONTROLS = {"shuffled": shuffled, "random": random_vectors}
 
 
 def read(folder: Path, file: str, column: str, keep: tuple[str, str] | None, names: dict[str, str] | None):
-    adata = anndata.read_h5ad(folder / file)
-    if keep is not None:
-        adata = adata[adata.obs[keep[0]].astype(str) == keep[1]].copy()
+    adata = read_cells(folder / file, keep)
     if "counts" in adata.layers:
         adata.X = adata.layers["counts"]
-    adata.var_names_make_unique()
-    return labelled(adata, adata.obs[column].astype(str), names)
+    return labeled(adata, adata.obs[column].astype(str), names)
 
 
-def labelled(adata: anndata.AnnData, values: pd.Series, names: dict[str, str] | None) -> anndata.AnnData:
+def kang(folder: Path, condition: str, names: dict[str, str]) -> anndata.AnnData:
+    """Cells of kang_pbmc in one condition, labeled by MAIN or COARSE."""
+    return read(folder, "kang_pbmc.h5ad", "cell_type", ("condition", condition), names)
+
+
+def pbmc68k() -> anndata.AnnData:
+    """The 700 blood cells that come with scanpy, labeled by COARSE."""
+    blood = lx.datasets.pbmc68k_counts()
+    return labeled(blood, blood.obs["cell_type"].astype(str), COARSE)
+
+
+def mixology(folder: Path) -> dict[str, anndata.AnnData]:
+    """Three cell lines on two platforms."""
+    return {p: read(folder, f"mixology_{p}_3cl.h5ad", "cell_line", None, None) for p in ("celseq2", "dropseq")}
+
+
+def labeled(adata: anndata.AnnData, values: pd.Series, names: dict[str, str] | None) -> anndata.AnnData:
     """Counts with a column `label`, a total over all genes, and genes seen in at least 2 % of cells."""
     label = values.map(names) if names else values
     if "n_counts" not in adata.obs:
@@ -82,7 +94,7 @@ def halves(adata: anndata.AnnData, rng: np.random.Generator):
 
 
 def pair(one: anndata.AnnData, other: anndata.AnnData, rng: np.random.Generator, n: int | None = None):
-    """Every gene goes to one side only; `n` genes a side where given."""
+    """Every gene goes to one side only; `n` genes per side if given."""
     every = np.union1d(one.var_names, other.var_names)
     left = dict(zip(every, rng.random(len(every)) < 0.5, strict=True))
     a = np.flatnonzero([left[g] for g in one.var_names])
@@ -103,16 +115,14 @@ def without_a_type(adata: anndata.AnnData, rng: np.random.Generator):
 
 def studies(folder: Path) -> dict[str, tuple[Callable, str]]:
     """Name -> how a pair of data sets is drawn, and the organism."""
-    kang = read(folder, "kang_donors.h5ad", "cluster_id", ("group_id", "ctrl"), None)
-    main = read(folder, "kang_pbmc.h5ad", "cell_type", ("condition", "ctrl"), MAIN)
-    coarse = read(folder, "kang_pbmc.h5ad", "cell_type", ("condition", "ctrl"), COARSE)
-    blood = lx.datasets.pbmc68k_counts()
-    blood = labelled(blood, blood.obs["cell_type"].astype(str), COARSE)
-    cel, drop = (read(folder, f"mixology_{p}_3cl.h5ad", "cell_line", None, None) for p in ("celseq2", "dropseq"))
+    five = read(folder, "kang_donors.h5ad", "cluster_id", ("group_id", "ctrl"), None)
+    main, coarse = kang(folder, "ctrl", MAIN), kang(folder, "ctrl", COARSE)
+    blood = pbmc68k()
+    cel, drop = mixology(folder).values()
     cortex = read(folder, "m1_patchseq.h5ad", "RNA_family", None, {k: k for k in ("Sst", "IT", "ET", "Pvalb")})
     return {
-        "Kang control, 5 types": (lambda rng: halves(kang, rng), "human"),
-        "the same, one type missing": (lambda rng: without_a_type(kang, rng), "human"),
+        "Kang control, 5 types": (lambda rng: halves(five, rng), "human"),
+        "the same, one type missing": (lambda rng: without_a_type(five, rng), "human"),
         "Kang control, 7 types": (lambda rng: halves(main, rng), "human"),
         "Kang -> pbmc68k, 5 types": (lambda rng: pair(coarse, blood, rng), "human"),
         "pbmc68k -> Kang, 5 types": (lambda rng: pair(blood, coarse, rng), "human"),
@@ -125,16 +135,12 @@ def studies(folder: Path) -> dict[str, tuple[Callable, str]]:
 def gene_vectors(names: list[str], organism: str, text: str, folder: Path) -> lx.GeneEmbedding:
     if text == "bundled":
         return lx.emb.genes(names, organism=organism)
-    named = lx.emb.genes(names, source="bundled-names", organism=organism)
-    table = pd.read_csv(folder / SUMMARIES, sep="\t", dtype=str).drop_duplicates("symbol").set_index("symbol")
-    found = table["summary"].reindex(named.table["symbol"]).fillna("").to_numpy()
-    texts = [f"{name} {summary}".strip() for name, summary in zip(named.texts, found, strict=True)]
-    vectors = lx.embedders.embed(texts, "local")
-    return lx.GeneEmbedding.from_vectors(named.ids, vectors, texts=texts, table=named.table)
+    return summary_genes(names, folder)
 
 
 def score(one: anndata.AnnData, other: anndata.AnnData, genes: lx.GeneEmbedding, **options: object) -> dict[str, float]:
-    lx.tl.transfer(one, other, label="label", truth="label", genes=genes, library_size="n_counts", **options)
+    counts = lx.Expression(library_size="n_counts")
+    lx.tl.transfer(one, other, label="label", truth="label", genes=genes, expression=counts, **options)
     found = other.uns["lexicell"]["text_transfer"]
     report, table = found["report"], found["table"].iloc[0]
     return {
@@ -173,8 +179,7 @@ def evaluate(folder: Path, *, fresh: bool) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> None:
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     part = table[table["text"] == "bundled"]
     kinds = {

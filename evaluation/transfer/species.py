@@ -1,8 +1,8 @@
-"""Transfer to genes named and described as mouse genes, without an orthologue table, with one command.
+"""Transfer to genes named and described as mouse genes, without an ortholog table.
 
     python evaluation/transfer/species.py DATA_FOLDER
 
-writes species.csv (finished blocks are kept) and species_table.csv beside this script. There is no labelled human and
+writes species.csv (finished blocks are kept) and species_table.csv beside this script. There is no labeled human and
 mouse pair of one tissue at hand, so the cells of both sides are human (Kang's control cells, five types); only what is
 known of the target's genes is the mouse's. Each gene of the target gets the symbol of its mouse orthologue, and
 
@@ -84,7 +84,7 @@ def main() -> None:
         }  # fmt: skip
         rows = []
         for text, (theirs, mine, target) in tried.items():
-            new = moved(one, target, theirs, target_genes=mine, method="aligned", n_controls=20)
+            new = moved(one, target, (theirs, mine), method="aligned")
             found = new.uns["lexicell"]["text_transfer"]["table"].iloc[0]
             rows.append({"target_text": text, "score": recall(new), "p": found["p"], "shared": found["shared_genes"]})
         return rows

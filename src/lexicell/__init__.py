@@ -5,7 +5,9 @@ gene texts -> gene vectors -> cell embeddings -> clusters | vulnerability | traj
 >>> import lexicell as lx
 
 Namespaces: ``lx.emb`` (texts, vectors, cells), ``lx.tl`` (tools), ``lx.pl`` (plots), ``lx.sources``, ``lx.embedders``,
-``lx.datasets``; functions: ``lx.report``, ``lx.evaluate``, ``lx.concepts_file``.
+``lx.datasets``, ``lx.stream``; functions: ``lx.report``, ``lx.evaluate``, ``lx.evaluate_order``; classes:
+``lx.GeneEmbedding``, ``lx.Expression`` (which matrix of an AnnData is read) and ``lx.StudyDesign`` (donors, conditions,
+what is compared).
 """
 
 from __future__ import annotations
@@ -16,31 +18,37 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Expression",
     "GeneEmbedding",
-    "concepts_file",
+    "StudyDesign",
     "datasets",
     "emb",
     "embedders",
     "evaluate",
+    "evaluate_order",
     "pl",
     "report",
     "sources",
+    "stream",
     "tl",
 ]
 
 if TYPE_CHECKING:
-    from . import datasets, emb, embedders, pl, sources, tl
-    from ._concepts_file import concepts_file
-    from ._evaluate import evaluate
+    from . import datasets, emb, embedders, pl, sources, stream, tl
+    from ._evaluate import evaluate, evaluate_order
+    from ._expression import Expression
     from ._report import report
-    from .core.embedding import GeneEmbedding
+    from .core.donors.design import StudyDesign
+    from .core.genes.embedding import GeneEmbedding
 
-_MODULES = ("datasets", "emb", "embedders", "pl", "sources", "tl")
+_MODULES = ("datasets", "emb", "embedders", "pl", "sources", "stream", "tl")
 _OBJECTS = {
-    "concepts_file": "._concepts_file",
     "evaluate": "._evaluate",
+    "evaluate_order": "._evaluate",
     "report": "._report",
-    "GeneEmbedding": ".core.embedding",
+    "Expression": "._expression",
+    "GeneEmbedding": ".core.genes.embedding",
+    "StudyDesign": ".core.donors.design",
 }
 
 

@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class LexicellError(Exception):
@@ -67,3 +71,14 @@ def check_key(value: str, options: Iterable[object], what: str) -> str:
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise MissingKeyError(f"no {what} '{value}'; there is {choices(names)}.{hint}")
+
+
+def check_key_added(key: str) -> None:
+    """Refuse a key that cannot be written into an AnnData."""
+    if not isinstance(key, str) or not key or "/" in key:
+        raise InputError(f"key_added must be a name without '/', got {key!r}")
+
+
+def check_column(table: pd.DataFrame, name: str, what: str = "column in obs") -> None:
+    """Raise a `MissingKeyError` that lists the columns of `table` (``adata.obs``) unless `name` is one of them."""
+    check_key(name, table.columns, what)

@@ -6,6 +6,8 @@ Keys that belong to one run carry its prefix: with ``key_added="X_text"`` the pr
 
 from __future__ import annotations
 
+from typing import Any
+
 UNS = "lexicell"  # uns[UNS][key]: provenance and results
 X_TEXT = "X_text"  # obsm: cell embedding, the default key_added of emb.cells
 X_FUSED = "X_text_fused"  # obsm: emb.fuse
@@ -15,11 +17,22 @@ GENE_SOURCE = "gene_text_source"  # var: where a gene's text came from
 CONCEPTS = "text_concepts"  # obsm: tl.concepts
 TRANSFER = "text_transfer"  # obs, obsm, uns[UNS]: tl.transfer
 SUGGESTED = "text_suggested"  # obs, obsm, uns[UNS]: tl.annotate
+OTHER_GENES = "(all other genes)"  # the row of a table of genes that makes their parts add up to the whole
 
 
 def column_name(name: object) -> str:
-    """A name as a column of a table in an AnnData: "/" would be read as a folder in an h5ad, so it becomes "∕"."""
+    """A name as a column or key in an AnnData: "/" would be read as a folder in an h5ad, so it becomes "∕"."""
     return str(name).replace("/", "∕")
+
+
+def space_name(embedder: object, revision: object, dim: object) -> str:
+    """Name of the vector space of an embedder. Vectors can be compared within one space only."""
+    return f"{embedder}@{revision}/{dim}"
+
+
+def space_of(embedder: Any) -> str:
+    """Name of the vector space of an embedder object."""
+    return space_name(embedder.name, embedder.revision, embedder.dim)
 
 
 def prefix(key: str) -> str:
@@ -28,7 +41,7 @@ def prefix(key: str) -> str:
 
 
 def neighbors(name: str) -> str:
-    """Key of the neighbour graph in `uns` (scanpy's convention, under our own name)."""
+    """Key of the neighbor graph in `uns` (scanpy's convention, under our own name)."""
     return f"{name}_neighbors"
 
 
@@ -38,7 +51,7 @@ def connectivities(name: str) -> str:
 
 
 def distances(name: str) -> str:
-    """Key of the neighbour distances in `obsp`."""
+    """Key of the neighbor distances in `obsp`."""
     return f"{name}_distances"
 
 
@@ -50,11 +63,6 @@ def umap(name: str) -> str:
 def leiden(name: str) -> str:
     """Key of the Leiden clusters in `obs`."""
     return f"{name}_leiden"
-
-
-def kmeans(name: str) -> str:
-    """Key of the k-means clusters in `obs`."""
-    return f"{name}_kmeans"
 
 
 def coverage(name: str) -> str:

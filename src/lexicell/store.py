@@ -5,8 +5,8 @@ kept elsewhere, so two genes that share a text share one row and neither is lost
 are kept beside the vectors under a kind and a key.
 
 Several processes may read and write at once: SQLite's write-ahead log, a long busy time-out, and one short
-transaction a batch. What `put_many` has returned from is on disk; a process killed in the middle of it leaves the file
-as it was before.
+transaction per batch. What `put_many` has returned from is on disk; a process killed in the middle of it leaves the
+file as it was before.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._errors import InputError, check_key
+from ._files import check_file, write_file
 
 __all__ = ["Store", "cache_dir"]
 
@@ -61,6 +64,14 @@ def cache_dir() -> Path:
 
 def _key(space: str, text: str) -> bytes:
     return hashlib.blake2b(f"{space}\0{text}".encode(), digest_size=20).digest()
+
+
+def _vector(dtype: str, blob: bytes, dim: int) -> NDArray[Any] | None:
+    """A stored vector; None if it has another length than its space or is not finite."""
+    if dtype not in _DTYPES or len(blob) != dim * int(dtype[1]):
+        return None
+    vector = np.frombuffer(blob, dtype=_DTYPES[dtype])
+    return vector if np.isfinite(vector).all() else None
 
 
 class Store:
@@ -124,27 +135,42 @@ class Store:
         Parameters
         ----------
         space
-            Name of the vector space, see :func:`lexicell.embedders.space_of`.
+            Name of the vector space: ``embedder@revision/dim``.
         texts
             Any strings; repeats count once.
 
         Returns
         -------
         Text -> vector ``(dim,)`` in the dtype it was stored with, read-only; texts that are not stored are left out.
+
+        Warns
+        -----
+        UserWarning
+            If a stored vector has the wrong length or holds NaN: it is left out, and set aside among the documents.
         """
         wanted = {_key(space, text): text for text in texts}
         found: dict[str, NDArray[Any]] = {}
+        damaged: list[bytes] = []
         with self._reading() as db:
-            row = None if db is None else db.execute("SELECT id FROM spaces WHERE name = ?", (space,)).fetchone()
+            row = None
+            if db is not None:
+                row = db.execute("SELECT id, dim FROM spaces WHERE name = ?", (space,)).fetchone()
             if db is None or row is None:
                 return found
+            number, dim = row
             keys = list(wanted)
             for start in range(0, len(keys), _ASKED_AT_ONCE):
                 part = keys[start : start + _ASKED_AT_ONCE]
                 marks = ",".join("?" * len(part))
                 statement = f"SELECT key, dtype, vector FROM vectors WHERE space = ? AND key IN ({marks})"
-                for key, dtype, blob in db.execute(statement, (row[0], *part)):
-                    found[wanted[key]] = np.frombuffer(blob, dtype=_DTYPES[dtype])
+                for key, dtype, blob in db.execute(statement, (number, *part)):
+                    vector = _vector(dtype, blob, dim)
+                    if vector is None:
+                        damaged.append(key)
+                    else:
+                        found[wanted[key]] = vector
+        if damaged:
+            self._set_vectors_aside(space, number, damaged, wanted[damaged[0]])
         return found
 
     def put_many(self, space: str, texts: Sequence[str], vectors: ArrayLike) -> None:
@@ -155,7 +181,7 @@ class Store:
         space
             Name of the vector space.
         texts
-            One text a row of `vectors`.
+            One text per row of `vectors`.
         vectors
             ``(len(texts), dim)`` float16, float32 or float64, kept in that dtype; finite.
 
@@ -167,7 +193,7 @@ class Store:
         """
         matrix = np.asarray(vectors)
         if matrix.ndim != 2 or len(matrix) != len(texts):
-            raise InputError(f"vectors of shape {matrix.shape} do not fit {len(texts)} texts; one row a text is needed")
+            raise InputError(f"vectors of shape {matrix.shape} do not fit {len(texts)} texts: one row per text")
         code = matrix.dtype.str[1:]
         if code not in _DTYPES:
             raise InputError(f"vectors of dtype {matrix.dtype} cannot be stored; give float16, float32 or float64")
@@ -179,13 +205,7 @@ class Store:
             return
         matrix = np.ascontiguousarray(matrix, dtype=_DTYPES[code])
         rows = [(_key(space, text), code, row.tobytes(), text) for text, row in zip(texts, matrix, strict=True)]
-        with self._writing() as db:
-            db.execute("INSERT OR IGNORE INTO spaces (name, dim) VALUES (?, ?)", (space, matrix.shape[1]))
-            number, dim = db.execute("SELECT id, dim FROM spaces WHERE name = ?", (space,)).fetchone()
-            if dim != matrix.shape[1]:
-                raise InputError(f"space '{space}' holds vectors of length {dim}; these have length {matrix.shape[1]}")
-            statement = f"INSERT OR IGNORE INTO vectors (space, key, dtype, vector, text) VALUES ({number}, ?, ?, ?, ?)"
-            db.executemany(statement, rows)
+        self._insert(space, matrix.shape[1], rows)
 
     def put_record(self, kind: str, key: str, payload: bytes) -> None:
         """Store a document; one of the same kind and key is replaced."""
@@ -216,14 +236,15 @@ class Store:
         records: dict[str, int] = {}
         with self._reading() as db:
             if db is not None:
-                vectors = dict(
-                    db.execute("SELECT s.name, count(v.space) FROM spaces s LEFT JOIN vectors v ON v.space = s.id "
-                               "GROUP BY s.id ORDER BY s.name").fetchall()
-                )  # fmt: skip
+                statement = (
+                    "SELECT s.name, count(v.space) FROM spaces s LEFT JOIN vectors v ON v.space = s.id "
+                    "GROUP BY s.id ORDER BY s.name"
+                )
+                vectors = dict(db.execute(statement).fetchall())
                 records = dict(db.execute("SELECT kind, count(*) FROM records GROUP BY kind ORDER BY kind").fetchall())
-        size = sum(file.stat().st_size for file in self._files() if file.exists())
-        return {"path": str(self.path), "bytes": size, "writable": self._can_write(), "vectors": vectors,
-                "records": records}  # fmt: skip
+        size = sum(file.stat().st_size for file in self.files() if file.exists())
+        found = {"path": str(self.path), "bytes": size, "writable": self._can_write()}
+        return {**found, "vectors": vectors, "records": records}
 
     def clear(self, space: str | None = None) -> int:
         """Remove the vectors of one space, or everything, records included; returns how many vectors there were.
@@ -259,16 +280,27 @@ class Store:
         return int(count)
 
     def export(self, path: str | Path) -> int:
-        """Write everything to an HDF5 file that any program can read; returns the number of vectors.
+        """Write a compact copy of the store that can be kept, or imported elsewhere; returns the number of vectors.
 
-        Each group below ``vectors`` has the attribute ``space`` and two datasets, ``text`` (UTF-8) and ``vectors``
-        ``(n, dim)``; each below ``records`` has ``kind`` and ``key`` and a dataset ``payload`` (bytes). The file is
-        written aside and renamed. :meth:`import_file` reads it back.
+        The copy is an SQLite file with the tables ``spaces``, ``vectors`` (``text``, and ``vector`` as little-endian
+        numbers of ``dtype``) and ``records``. It is written aside and renamed. :meth:`import_file` reads it back.
+
+        Raises
+        ------
+        InputError
+            If `path` cannot be written, its folder is missing, or it is the store itself.
         """
-        from ._store_file import write
-
+        path = check_file(path, inputs=self.files())
+        if not path.parent.exists():
+            raise InputError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first")
         with self._reading() as db:
-            return write(db, Path(path))
+            if db is None:
+                with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/store.sqlite") as empty:
+                    empty.check_writable()
+                    return empty.export(path)
+            # One snapshot: rows that other processes add meanwhile wait for the next export.
+            write_file(path, lambda aside: db.execute("VACUUM INTO ?", (str(aside),)))
+            return int(db.execute("SELECT count(*) FROM vectors").fetchone()[0])
 
     def import_file(self, path: str | Path) -> int:
         """Add what an exported file holds, e.g. from another machine; returns the number of vectors read.
@@ -278,17 +310,55 @@ class Store:
         Raises
         ------
         InputError
-            If the file is missing or was not written by :meth:`export`.
+            If the file is missing, was not written by :meth:`export`, or has vectors of another length in a space.
         """
-        from ._store_file import read_records, read_vectors
-
-        count = 0
-        for space, texts, vectors in read_vectors(Path(path)):
-            self.put_many(space, texts, vectors)
-            count += len(texts)
-        for kind, key, payload in read_records(Path(path)):
+        given = Store(path, read_only=True)
+        if not given.path.is_file():
+            raise InputError(f"there is no file '{given.path}' to import")
+        with given, given._reading() as source:
+            assert source is not None
+            spaces = source.execute("SELECT id, name, dim FROM spaces").fetchall()
+            records = source.execute("SELECT kind, key, payload FROM records").fetchall()
+            count = 0
+            for number, space, dim in spaces:
+                rows = source.execute("SELECT key, dtype, vector, text FROM vectors WHERE space = ?", (number,))
+                while block := rows.fetchmany(_ASKED_AT_ONCE):
+                    self._insert(space, dim, block)
+                    count += len(block)
+        for kind, key, payload in records:
             self.put_record(kind, key, payload)
         return count
+
+    def _insert(self, space: str, dim: int, rows: Sequence[tuple[bytes, str, bytes, str]]) -> None:
+        """Add rows of (key, dtype, vector, text); those that are there already stay."""
+        with self._writing() as db:
+            db.execute("INSERT OR IGNORE INTO spaces (name, dim) VALUES (?, ?)", (space, dim))
+            number, known = db.execute("SELECT id, dim FROM spaces WHERE name = ?", (space,)).fetchone()
+            if known != dim:
+                raise InputError(f"space '{space}' holds vectors of length {known}; these have length {dim}")
+            statement = f"INSERT OR IGNORE INTO vectors (space, key, dtype, vector, text) VALUES ({number}, ?, ?, ?, ?)"
+            db.executemany(statement, rows)
+
+    def _set_vectors_aside(self, space: str, number: int, keys: Sequence[bytes], text: str) -> None:
+        """Take damaged vectors out of use, keep what is left of them as documents, and warn."""
+        done = "they are not used"
+        if self._can_write():
+            done = "they are set aside as records of kind 'damaged vector' and will be computed again"
+            with self._writing() as db:
+                for key in keys:
+                    where = (number, key)
+                    row = db.execute("SELECT vector FROM vectors WHERE space = ? AND key = ?", where).fetchone()
+                    if row is not None:
+                        values = ("damaged vector", f"{space} {key.hex()}", row[0])
+                        db.execute("INSERT OR REPLACE INTO records (kind, key, payload) VALUES (?, ?, ?)", values)
+                        db.execute("DELETE FROM vectors WHERE space = ? AND key = ?", where)
+        shown = text if len(text) <= 40 else f"{text[:40]}..."
+        warnings.warn(
+            f"{len(keys)} vectors of '{space}' in the store {self.path} are damaged (wrong length, NaN or infinity), "
+            f"first that of '{shown}'; {done}",
+            UserWarning,
+            stacklevel=3,
+        )
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
@@ -385,13 +455,14 @@ class Store:
             os.access(p, os.W_OK) for p in (folder, self.path) if p is folder or p.exists()
         )
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """The database and the two files that SQLite keeps beside it while it is open."""
         return [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
     def _set_aside(self) -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         with self._explained("renamed"):
-            for file in self._files():
+            for file in self.files():
                 if file.exists():
                     file.rename(file.with_name(f"{file.name}.damaged-{stamp}"))
 

@@ -13,8 +13,8 @@ from lexicell.core.metrics import agreement, balanced_accuracy, batch_mixing, bo
 
 def blobs(rng: np.random.Generator, distance: float, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
     labels = np.repeat(["a", "b", "c"], n)
-    centres = np.eye(3)[np.repeat([0, 1, 2], n)] * distance
-    return centres + rng.normal(size=(3 * n, 3)), labels
+    centers = np.eye(3)[np.repeat([0, 1, 2], n)] * distance
+    return centers + rng.normal(size=(3 * n, 3)), labels
 
 
 def test_agreement_of_equal_and_of_unrelated_partitions(rng: np.random.Generator) -> None:
@@ -87,3 +87,17 @@ def test_batches_mix_as_by_chance_or_not_at_all(rng: np.random.Generator) -> Non
 def test_unequal_batches_still_mix_as_by_chance(rng: np.random.Generator) -> None:
     batch = np.where(rng.random(600) < 0.1, "x", "y")
     assert batch_mixing(rng.normal(size=(600, 3)), batch, np.repeat("a", 600)) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_label_of_donors_is_not_learned_from_their_other_cells() -> None:
+    """Six donors that differ, three of each label, drawn by lot."""
+    rng = np.random.default_rng(3)
+    donors = np.repeat(np.arange(6), 40)
+    labels = np.where(donors % 2 == 0, "als", "control")
+    X = rng.normal(size=(6, 8))[donors] * 2 + rng.normal(size=(240, 8))
+    apart = balanced_accuracy(X, labels)
+    together = balanced_accuracy(X, labels, donors=donors)
+    assert min(apart.values()) > 0.9
+    assert max(together.values()) < 0.6
+    with pytest.raises(InputError, match="one donor"):
+        balanced_accuracy(X, labels, donors=np.zeros(240))

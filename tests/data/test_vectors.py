@@ -9,15 +9,7 @@ import numpy as np
 import pytest
 
 from lexicell._errors import MissingDependencyError
-from lexicell.sources.bundled import (
-    DATA,
-    ORGANISMS,
-    load_manifest,
-    load_table,
-    load_terms,
-    load_texts,
-    load_vectors,
-)
+from lexicell.sources.bundled import DATA, ORGANISMS, load_manifest, load_table, load_terms, load_texts, load_vectors
 
 MANIFEST = load_manifest()
 

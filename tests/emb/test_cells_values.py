@@ -10,8 +10,8 @@ import scipy.sparse as sp
 
 import lexicell as lx
 from lexicell._errors import InputError
-from lexicell._matrix import open_rows
-from lexicell.core._expression import look
+from lexicell._expression import look
+from lexicell.core.expression.rows import open_rows
 from lexicell.emb import cells
 
 COUNTS = ["kang_pbmc", "kang_donors", "m1_patchseq", "mixology_celseq2_3cl", "mixology_dropseq_3cl"]
@@ -98,7 +98,34 @@ def test_logs_to_another_base_are_not_taken_for_log1p(shared_data):
     total = np.asarray(X.sum(axis=1)).ravel()
     base2 = logged(X, total)
     base2.data /= np.log(2)
-    assert kind(base2[:, :400]) == "ambiguous"
+    assert kind(base2[:, :400]) == "log2"
+
+
+@pytest.mark.parametrize(
+    ("again", "name", "undo"),
+    [
+        (lambda adata: sc.pp.log1p(adata, base=2), "log2", lambda X: X * np.log(2)),
+        (lambda adata: sc.pp.log1p(adata, base=10), "log10", lambda X: X * np.log(10)),
+        (lambda adata: (sc.pp.log1p(adata), adata.uns.pop("log1p"), sc.pp.log1p(adata)), "log1p twice", np.expm1),
+    ],
+    ids=["base 2", "base 10", "twice"],
+)
+def test_what_scanpy_says_of_a_logarithm_is_not_believed_over_the_values(rng, again, name, undo):
+    counts = rng.poisson(np.exp(rng.normal(-1, 1.5, 300)), size=(60, 300)).astype(np.float32)
+    adata = anndata.AnnData(sp.csr_matrix(counts))
+    genes = lx.GeneEmbedding.from_vectors(adata.var_names, rng.normal(size=(300, 5)))
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    plain = adata.copy()
+    sc.pp.log1p(plain)
+    again(adata)
+    with pytest.raises(InputError, match=f"holds {name}, not log1p"):
+        cells(adata, genes)
+    with pytest.raises(InputError, match=f"holds {name}, not log1p"):
+        cells(adata, genes, normalization="log1p")
+    adata.X.data = undo(adata.X.data)
+    cells(adata, genes)
+    cells(plain, genes)
+    np.testing.assert_allclose(adata.obsm["X_text"], plain.obsm["X_text"], rtol=1e-4)
 
 
 def test_noise_below_twenty_is_ambiguous(rng):

@@ -153,3 +153,47 @@ def test_few_matches_warn() -> None:
 def test_a_source_object_is_taken_as_it_is() -> None:
     genes = lx.emb.genes(HUMAN, organism="human", source=get_source("bundled-names"))
     assert genes.provenance["source"] == "bundled-names"
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_numbers_of_rows_are_not_taken_for_geneids(start: int) -> None:
+    adata = frame([str(i) for i in range(start, 60 + start)])
+    with pytest.raises(InputError, match=r"look like row numbers.*set adata\.var_names.*id_column="):
+        lx.emb.genes(adata)
+
+
+def test_a_column_serves_where_var_names_are_numbers_of_rows() -> None:
+    adata = frame(["0", "1", "2", "3"], symbols=list(ENSEMBL))
+    genes = lx.emb.genes(adata)
+    assert list(genes.ids) == ["0", "1", "2", "3"]
+    assert genes.provenance["looked_up"] == "var['symbols']"
+
+
+def test_next_to_no_match_names_the_species_that_fits() -> None:
+    names = lx.datasets.pbmc68k_counts().var_names
+    with pytest.raises(InputError, match=r"only \d+ of the 765 gene names are known .* for mouse.*organism='human'"):
+        lx.emb.genes(names, organism="mouse")
+
+
+def test_a_table_of_a_few_genes_serves_a_large_data_set(tmp_path) -> None:
+    (tmp_path / "own.tsv").write_text("gene\ttext\nCD3D\tOurs.\n")
+    names = lx.datasets.pbmc68k_counts().var_names
+    with pytest.warns(UserWarning, match="only 1 of 765 genes"):
+        genes = lx.emb.genes(names, organism="human", source=f"table:{tmp_path / 'own.tsv'}", embedder=Counting())
+    assert list(genes.ids) == ["CD3D"]
+
+
+def test_what_the_species_was_guessed_from_is_recorded() -> None:
+    assert "in capitals" in lx.emb.genes(HUMAN).provenance["organism_guessed_from"]
+    assert "organism_guessed_from" not in lx.emb.genes(HUMAN, organism="human").provenance
+
+
+def test_genes_of_raw_are_looked_up_where_raw_is_read() -> None:
+    whole = frame([*HUMAN, "nothing"])
+    adata = whole[:, :2].copy()
+    adata.raw = whole
+    assert list(lx.emb.genes(adata, organism="human").ids) == HUMAN[:2]
+    genes = lx.emb.genes(adata, organism="human", use_raw=True)
+    assert list(genes.ids) == HUMAN
+    with pytest.raises(InputError, match=r"adata\.raw is not set"):
+        lx.emb.genes(whole, use_raw=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -26,7 +25,7 @@ def vector(text: str, dim: int) -> np.ndarray:
 
 
 class FaultServer(ThreadingHTTPServer):
-    """Answers ``/v1/embeddings`` (and Azure's path of it), and a small part of the Batch API.
+    """Answers ``/v1/embeddings`` (and Azure's path of it).
 
     `faults` holds what the next requests meet, one each, None for a right answer; `always` is met by every request
     once `faults` are used up.
@@ -50,9 +49,6 @@ class FaultServer(ThreadingHTTPServer):
         self.on_answer: Callable[[], None] | None = None
         self.together = self.most_together = 0  # requests at once
         self.lock = threading.Lock()
-        self.files: dict[str, bytes] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
-        self.batch_script: Callable[[dict[str, Any]], None] | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -91,25 +87,6 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path.endswith("/embeddings"):
             self._embeddings(json.loads(raw))
-        elif path.endswith("/files"):
-            self._upload(raw)
-        elif path.endswith("/batches"):
-            self._submit(json.loads(raw))
-        else:
-            self._error(404, {"message": f"no such path {self.path}"})
-
-    def do_GET(self) -> None:
-        server = self.server
-        server.paths.append(self.path)
-        if found := re.search(r"/files/([^/]+)/content$", self.path):
-            self._send(200, server.files[found[1]])
-        elif found := re.search(r"/batches/([^/?]+)$", self.path):
-            batch = server.batches[found[1]]
-            if server.batch_script is not None:
-                server.batch_script(batch)
-            self._json(200, batch)
-        elif re.search(r"/batches(\?.*)?$", self.path):
-            self._json(200, {"object": "list", "data": list(server.batches.values()), "has_more": False})
         else:
             self._error(404, {"message": f"no such path {self.path}"})
 
@@ -188,22 +165,6 @@ class _Handler(BaseHTTPRequestHandler):
             server.on_answer()
         return None
 
-    # Batch API ------------------------------------------------------------------------------------------------------
-
-    def _upload(self, raw: bytes) -> None:
-        boundary = self.headers["content-type"].partition("boundary=")[2].encode()
-        part = next(part for part in raw.split(b"--" + boundary) if b"filename=" in part)
-        name = f"file-{len(self.server.files)}"
-        self.server.files[name] = part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
-        self._json(200, {"id": name, "object": "file", "bytes": 1, "created_at": 0, "filename": "x", "purpose": "batch",
-                         "status": "processed"})  # fmt: skip
-
-    def _submit(self, body: dict[str, Any]) -> None:
-        server = self.server
-        name = f"batch-{len(server.batches)}"
-        server.batches[name] = {"id": name, "object": "batch", "created_at": 0, "status": "in_progress", **body}
-        self._json(200, server.batches[name])
-
     # Sending --------------------------------------------------------------------------------------------------------
 
     def _head(self, status: int, length: int, headers: dict[str, str] | None = None) -> None:
@@ -228,21 +189,3 @@ class _Handler(BaseHTTPRequestHandler):
     def _drop(self) -> None:
         self.close_connection = True
         self.connection.close()
-
-
-def finish(server: FaultServer, batch: dict[str, Any], *, drop: Callable[[str], bool] = lambda text: False) -> None:
-    """Answer every line of a job, except lines with a text that `drop` picks; a `batch_script`."""
-    if batch["status"] != "in_progress":
-        return
-    lines = []
-    for line in server.files[batch["input_file_id"]].decode().splitlines():
-        request = json.loads(line)
-        body = request["body"]
-        if any(drop(text) for text in body["input"]):
-            continue
-        answer = server.answer(body["input"], dimensions=body.get("dimensions"), encoding=body["encoding_format"])
-        response = {"status_code": 200, "request_id": "r", "body": answer}
-        lines.append(json.dumps({"id": "x", "custom_id": request["custom_id"], "response": response, "error": None}))
-    name = f"file-{len(server.files)}"
-    server.files[name] = "\n".join(lines).encode()
-    batch.update(status="completed", output_file_id=name)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from lexicell.embedders import _bert
+from lexicell.embedders.local import bert as _bert
 
 HEADS, DIM, WIDE, WORDS, PLACES, LAYERS = 4, 32, 80, 50, 40, 2
 
@@ -81,7 +81,7 @@ def test_the_forward_pass_equals_the_slow_one(weights):
     np.testing.assert_allclose(out, [slow_vector(weights, ids) for ids in tokens], rtol=0, atol=2e-6)
 
 
-def test_neighbours_in_a_batch_change_nothing(weights):
+def test_neighbors_in_a_batch_change_nothing(weights):
     rng = np.random.default_rng(2)
     bert = _bert.Bert(weights, heads=HEADS)
     tokens = [list(rng.integers(0, WORDS, size=n)) for n in (3, 5, 5, 11, 30)]

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from lexicell._errors import InputError, ProviderError
-from lexicell.embedders import embed, space_of
+from lexicell._keys import space_of
+from lexicell.embedders import embed
 from lexicell.store import Store
 
 
@@ -215,7 +216,7 @@ def test_calls_run_at_once_but_never_more_than_allowed(store, workers):
 
 def test_what_was_answered_beside_a_failure_is_kept(store):
     """One batch fails while others are in flight: theirs are stored, those not begun are not sent."""
-    failed, cancelled = threading.Event(), []
+    failed, canceled = threading.Event(), []
 
     def answer(texts):
         if texts == ["bad"]:
@@ -225,7 +226,7 @@ def test_what_was_answered_beside_a_failure_is_kept(store):
         time.sleep(0.1)
         return vectors_of(texts)
 
-    model = Fake(answer=answer, concurrency=3, batch_size=1, leaves_machine=True, cancel=lambda: cancelled.append(1))
+    model = Fake(answer=answer, concurrency=3, batch_size=1, leaves_machine=True, cancel=lambda: canceled.append(1))
     texts = ["a", "b", "bad", *(f"later {i}" for i in range(50))]
     with pytest.raises(ProviderError, match="no"):
         embed(texts, model, store=store)
@@ -234,7 +235,7 @@ def test_what_was_answered_beside_a_failure_is_kept(store):
     assert {"a", "b"} <= stored
     assert stored == sent - {"bad"}
     assert len(sent) < 10
-    assert cancelled == [1]
+    assert canceled == [1]
     again = Fake()
     embed([t for t in texts if t != "bad"], again, store=store)
     assert not stored & {text for batch in again.sent for text in batch}

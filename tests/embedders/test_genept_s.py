@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import lexicell as lx
 from lexicell._errors import InputError, MissingKeyError, ProviderError
-from lexicell._matrix import open_rows
-from lexicell.core._tiebreak import tie_ranks
-from lexicell.emb._sentences import cell_sentences, embed_cell_sentences
-from lexicell.embedders.sentences import PREFIX, sentences
+from lexicell._expression import Expression
+from lexicell.core.expression.rows import open_rows
+from lexicell.core.pooling.tiebreak import tie_ranks
+from lexicell.emb._sentences import cell_sentences
+from lexicell.embedders.sentences import PREFIX, embed_sentences, sentences
 
 NAMES = ["SOD1", "TARDBP", "FUS", "NEFL", "GFAP", "AQP4"]
 
@@ -88,17 +89,14 @@ def test_logged_values_give_the_same_sentences_and_nothing_is_changed() -> None:
     adata = data(rng.poisson(1.0, (20, 6)))
     before = adata.X.copy()
     adata.layers["log"] = np.log1p(adata.X / adata.X.sum(1, keepdims=True) * 1e4)
-    assert cell_sentences(adata) == cell_sentences(adata, layer="log", normalization="log1p")
+    assert cell_sentences(adata) == cell_sentences(adata, expression=Expression("log", normalization="log1p"))
     np.testing.assert_array_equal(adata.X, before)
 
 
-def test_words_from_a_column_or_a_gene_embedding() -> None:
+def test_words_from_a_column() -> None:
     ids = [f"ENSG0000000000{i}" for i in range(6)]
     adata = data([[3, 5, 0, 1, 0, 4]], ids, feature_name=["SOD1", "TARDBP", "FUS", None, "GFAP", "AQP4"])
     assert cell_sentences(adata, symbols="feature_name") == [PREFIX + "TARDBP AQP4 SOD1"]
-    table = pd.DataFrame({"symbol": ["TARDBP", "SOD1"]}, index=[ids[1], ids[0]])
-    genes = lx.GeneEmbedding.from_vectors([ids[1], ids[0]], np.eye(2), table=table)
-    assert cell_sentences(adata, genes=genes) == [PREFIX + "TARDBP SOD1"]
     with pytest.raises(InputError, match="named by Ensembl ids"):
         cell_sentences(adata)
 
@@ -109,8 +107,6 @@ def test_what_cannot_be_written_is_refused() -> None:
         cell_sentences(adata, top_n=0)
     with pytest.raises(MissingKeyError, match="no column in var 'symbol'"):
         cell_sentences(adata, symbols="symbol")
-    with pytest.raises(InputError, match="knows no symbols"):
-        cell_sentences(adata, genes=lx.GeneEmbedding.from_vectors(NAMES, np.eye(6)))
     with pytest.raises(InputError, match=r"cell 1 .* holds negative values, NaN"):
         sentences(open_rows(np.array([[1.0, 2], [np.nan, 1]])), ["A", "B"], tie_ranks(["A", "B"]))
 
@@ -121,6 +117,10 @@ def test_what_cannot_be_written_is_refused() -> None:
 def cells(n: int):
     rng = np.random.default_rng(1)
     return data(rng.poisson(2.0, (n, 6)))
+
+
+def embed_cell_sentences(adata, model, **options):
+    return embed_sentences(cell_sentences(adata), model, **options)
 
 
 def test_vectors_stand_in_the_order_of_the_cells_equal_sentences_once() -> None:

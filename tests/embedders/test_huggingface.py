@@ -13,8 +13,9 @@ import pytest
 
 import lexicell as lx
 from lexicell._errors import InputError, MissingDependencyError, ProviderError
-from lexicell.embedders import _hub, _weights, local
+from lexicell.embedders import _hub, local
 from lexicell.embedders._recipe import read_recipe
+from lexicell.embedders.local import weights as _weights
 
 needs_torch = pytest.mark.skipif(
     not all(__import__("importlib.util").util.find_spec(name) for name in ("torch", "transformers")),

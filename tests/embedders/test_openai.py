@@ -9,6 +9,7 @@ import pytest
 
 import lexicell as lx
 from lexicell._errors import InputError, ProviderError
+from lexicell._keys import space_of
 from lexicell.embedders._client import check_url, is_loopback
 from lexicell.store import Store
 
@@ -148,7 +149,7 @@ def test_what_was_answered_before_a_half_failed_is_stored(server) -> None:
         lx.embedders.embed(TEXTS, model)
     answered = [text for batch in server.answered for text in batch]
     assert len(answered) == 25
-    assert set(Store().get_many(lx.embedders.space_of(model), TEXTS)) == set(answered)
+    assert set(Store().get_many(space_of(model), TEXTS)) == set(answered)
 
 
 def test_a_text_refused_as_too_long_is_shortened_and_told(server, faults) -> None:
@@ -264,12 +265,10 @@ def test_addresses_that_hold_secrets_or_are_none_are_refused(url) -> None:
         ("http:localhost:8080/v1", {}, "names no model"),
         ("http://localhost:8080/v1#", {}, "names no model"),
         ("http://localhost/v1#m", {"base_url": "http://x"}, "names the server"),
-        ("http://localhost/v1#m", {"batch_api": True}, "names the server"),
         ("openai:m", {"api_version": "1"}, "belongs to Azure"),
         ("openai:text-embedding-ada-002", {"dimensions": 256}, "length 1536 only"),
         ("openai:text-embedding-3-small", {"dimensions": 2000}, "between 1 and 1536"),
         ("openai:text-embedding-3-small", {"dimension": 8}, "no option 'dimension'"),
-        ("openai:text-embedding-3-small", {"batch_api": True, "batch_size": 8}, "does not go with batch_api"),
         ("openai:m", {"timeout": 0}, "timeout must be above zero"),
         ("openai:m", {"concurrency": -1}, "concurrency must be above zero"),
         ("openai:m", {"max_retries": -1}, "max_retries must not be negative"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import lexicell as lx
 from lexicell._errors import InputError
 from lexicell.embedders import _tokens
-from lexicell.embedders._prices import MAX_TOKENS, MODELS, PRICES_DATE
+from lexicell.embedders._prices import MAX_TOKENS, PRICES_DATE
 from lexicell.embedders._tokens import Tokens, pack
 
 LARGE = "openai:text-embedding-3-large"
@@ -207,8 +207,3 @@ def test_estimates_refuse_what_cannot_be() -> None:
         lx.embedders.estimate_cost("one text")
     with pytest.raises(InputError, match="options go with the name"):
         lx.embedders.estimate_cost(["a"], lx.embedders.get("local"), dimensions=2)
-
-
-def test_batches_through_jobs_cost_half() -> None:
-    for model in MODELS.values():
-        assert model.usd_batch == pytest.approx(model.usd / 2)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import lexicell as lx
+from lexicell._download import asked_wait
 from lexicell._errors import ProviderError
-from lexicell.embedders import _client, _retry
+from lexicell._keys import space_of
+from lexicell.embedders import _retry
 from lexicell.store import Store
 
 pytest.importorskip("openai", reason="the official client of OpenAI is not installed (extra 'openai')")
@@ -106,7 +108,7 @@ def test_wrong_answers_are_refused_at_once_and_nothing_of_them_is_stored(server,
     with pytest.raises(ProviderError, match=message):
         lx.embedders.embed(TEXTS, model)
     # The first batch was right and is kept, the second was sent once. (A third may have been on its way already.)
-    assert set(Store().get_many(lx.embedders.space_of(model), TEXTS)) == set(TEXTS[:10])
+    assert set(Store().get_many(space_of(model), TEXTS)) == set(TEXTS[:10])
     assert len(server.requests) in (2, 3)
 
 
@@ -153,11 +155,11 @@ def test_a_wait_longer_than_allowed_is_told_and_not_waited(server) -> None:
     ],
 )
 def test_reading_the_wait_a_server_asks_for(headers, seconds) -> None:
-    assert _client._asked_wait(headers) == seconds
+    assert asked_wait(headers, time.time()) == seconds
 
 
 def test_reading_a_date_to_come() -> None:
-    assert 55 < _client._asked_wait({"retry-after": formatdate(time.time() + 60, usegmt=True)}) <= 60
+    assert 55 < asked_wait({"retry-after": formatdate(time.time() + 60, usegmt=True)}, time.time()) <= 60
 
 
 def test_nobody_listens(serve, quick) -> None:
@@ -171,7 +173,7 @@ def test_waits_grow_and_are_bounded(monkeypatch) -> None:
     waits = []
     # Ten waits last 138 to 184 s, whatever is drawn: more than the bound; the first seven at most 64 s: less.
     patience = _retry.Patience(max_retries=10, max_wait=120)
-    monkeypatch.setattr(patience, "_wait", lambda cancelled, seconds: waits.append(seconds) or seconds)
+    monkeypatch.setattr(patience, "_wait", lambda canceled, seconds: waits.append(seconds) or seconds)
 
     def fail():
         raise _retry.TransientError("no")
@@ -202,7 +204,7 @@ def test_cancelling_ends_a_wait_at_once() -> None:
     patience.cancel()
     thread.join(5)
     assert errors == ["embedder 'toy': stopped before the request was sent"]
-    # The next run is not cancelled by what was said to the last.
+    # The next run is not canceled by what was said to the last.
     assert _retry.Patience(max_retries=0, max_wait=1).call(lambda: 1, name="toy") == 1
 
 
@@ -212,7 +214,7 @@ def test_one_failing_batch_keeps_what_the_others_answered(server, quick) -> None
     with pytest.raises(ProviderError, match="answered 400"):
         lx.embedders.embed(TEXTS, model)
     answered = {text for batch in server.answered for text in batch}
-    assert set(Store().get_many(lx.embedders.space_of(model), TEXTS)) == answered
+    assert set(Store().get_many(space_of(model), TEXTS)) == answered
     server.always = None
     sent = len(server.sent_texts)
     lx.embedders.embed(TEXTS, model)

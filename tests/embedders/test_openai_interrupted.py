@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lexicell as lx
-from lexicell.embedders import space_of
+from lexicell._keys import space_of
 from lexicell.store import Store
 
 pytest.importorskip("openai", reason="the official client of OpenAI is not installed (extra 'openai')")

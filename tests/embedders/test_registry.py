@@ -11,6 +11,7 @@ import pytest
 
 from lexicell import embedders
 from lexicell._errors import InputError
+from lexicell._keys import space_of
 from lexicell.embedders import Embedder, EmbedderInfo, _registry
 
 PLUGIN = """
@@ -49,7 +50,7 @@ def plugin(tmp_path, monkeypatch):
 def test_local_is_cheap_to_make():
     model = embedders.get("local")
     assert isinstance(model, Embedder)
-    assert embedders.space_of(model) == "local@53aa51172d14/384"
+    assert space_of(model) == "local@53aa51172d14/384"
     assert model.leaves_machine is False
 
 

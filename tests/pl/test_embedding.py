@@ -1,4 +1,4 @@
-"""What is drawn: positions, colours, names, never pixels."""
+"""What is drawn: positions, colors, names, never pixels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def adata(rng):
 
 
 def _drawn(ax):
-    """Position -> colour of every dot."""
+    """Position -> color of every dot."""
     found = {}
     for part in ax.collections:
         part.update_scalarmappable()
@@ -47,7 +47,7 @@ def _at(adata, i, key="X_text_umap"):
     return tuple(np.round(adata.obsm[key][i, :2], 9))
 
 
-def test_every_cell_is_drawn_in_the_colour_of_its_category(adata):
+def test_every_cell_is_drawn_in_the_color_of_its_category(adata):
     ax = pl.embedding(adata, color="kind")
     drawn = _drawn(ax)
     assert len(drawn) == 50
@@ -59,13 +59,13 @@ def test_every_cell_is_drawn_in_the_colour_of_its_category(adata):
     assert ax.get_title() == "kind"
 
 
-def test_colours_kept_by_scanpy_are_used(adata):
+def test_colors_kept_by_scanpy_are_used(adata):
     adata.uns["kind_colors"] = ["#111111", "#222222", "#333333"]
     drawn = _drawn(pl.embedding(adata, color="kind"))
     assert drawn[_at(adata, 0)] == {"c": "#111111", "a": "#222222", "b": "#333333"}[adata.obs["kind"].iloc[0]]
 
 
-def test_numbers_use_the_colour_map_and_the_largest_is_on_top(adata):
+def test_numbers_use_the_color_map_and_the_largest_is_on_top(adata):
     ax = pl.embedding(adata, color="score")
     dots = ax.collections[0]
     np.testing.assert_allclose(dots.get_array(), np.sort(adata.obs["score"]))
@@ -104,7 +104,7 @@ def test_the_clusters_of_that_map_are_the_default(adata):
     assert pl.embedding(adata).get_title() == "kind"
 
 
-def test_one_colour_where_nothing_is_known(adata):
+def test_one_color_where_nothing_is_known(adata):
     assert set(_drawn(pl.embedding(adata)).values()) == {to_hex(_draw.FEW[0])}
 
 
@@ -147,7 +147,7 @@ def test_dots_shrink_and_become_an_image_with_many_cells(rng):
     assert (bool(few.get_rasterized()), many.get_rasterized()) == (False, True)
 
 
-def test_several_colours_make_a_figure_with_a_panel_each(adata):
+def test_several_colors_make_a_figure_with_a_panel_each(adata):
     figure = pl.embedding(adata, color=["kind", "score", "g1", "g2"])
     assert [a.get_title() for a in figure.axes if a.get_title()] == ["kind", "score", "g1", "g2"]
 
@@ -173,7 +173,7 @@ def test_nothing_is_written(adata):
         ({"color": []}, InputError, "empty list"),
         ({"basis": "line"}, InputError, "no two dimensions"),
     ],
-    ids=["map", "column", "legend", "no-colours", "one-dimension"],
+    ids=["map", "column", "legend", "no-colors", "one-dimension"],
 )
 def test_bad_input_is_refused(adata, options, error, message):
     adata.obsm["X_line"] = np.zeros((50, 1))
@@ -182,5 +182,5 @@ def test_bad_input_is_refused(adata, options, error, message):
 
 
 @pytest.mark.parametrize("n", [1, 8, 9, 24])
-def test_no_colour_stands_twice_up_to_24(n):
+def test_no_color_stands_twice_up_to_24(n):
     assert len(set(_draw.palette(n))) == n

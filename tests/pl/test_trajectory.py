@@ -29,7 +29,7 @@ def ordered() -> anndata.AnnData:
     adata.obsm["X_text"] = points.astype(np.float32)
     adata.obs["stage"] = pd.Categorical(np.where(t < 0.4, "early", np.where(arm == 0, "down", "up")))
     lx.tl.trajectory(adata, root="c0", use_rep="X_text", groupby="stage", n_bootstraps=0)
-    lx.tl.trends(adata, key="X_text", words=False)
+    lx.tl.trends(adata, use_rep="X_text", queries=[])
     return adata
 
 
@@ -44,14 +44,14 @@ def collection(ax: plt.Axes, label: str) -> np.ndarray:
 
 
 def test_cells_and_their_pseudotime(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trajectory(ordered, key="X_text", paga=False, ends=False)
+    ax = lx.pl.trajectory(ordered, use_rep="X_text", paga=False, ends=False)
     cells = ax.collections[0]
     assert np.allclose(cells.get_offsets(), ordered.obsm["X_text"])
     assert np.allclose(cells.get_array(), ordered.obs["text_pseudotime"])
 
 
 def test_paga_lies_on_the_groups(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trajectory(ordered, key="X_text", threshold=0.01)
+    ax = lx.pl.trajectory(ordered, use_rep="X_text", threshold=0.01)
     names = ordered.obs["stage"].cat.categories
     medians = [np.median(ordered.obsm["X_text"][(ordered.obs["stage"] == s).to_numpy()], axis=0) for s in names]
     assert np.allclose(collection(ax, "groups"), medians)
@@ -61,12 +61,12 @@ def test_paga_lies_on_the_groups(ordered: anndata.AnnData) -> None:
     assert len(lines) == (weights >= 0.01).sum() > 0
     thick = sorted(0.5 + 3 * weights[weights >= 0.01])
     assert np.allclose(sorted(line.get_linewidth() for line in lines), thick)
-    ax = lx.pl.trajectory(ordered, key="X_text", threshold=2)
+    ax = lx.pl.trajectory(ordered, use_rep="X_text", threshold=2)
     assert not [line for line in ax.lines if line.get_gid() == "paga"]
 
 
 def test_root_and_ends_are_marked(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trajectory(ordered, key="X_text")
+    ax = lx.pl.trajectory(ordered, use_rep="X_text")
     table = ordered.uns["lexicell"]["X_text"]["trajectory"]["table"]
     assert np.allclose(collection(ax, "root"), ordered.obsm["X_text"][[0]])
     assert np.allclose(collection(ax, "end"), ordered[table["cell"]].obsm["X_text"])
@@ -76,28 +76,21 @@ def test_root_and_ends_are_marked(ordered: anndata.AnnData) -> None:
 def test_cells_without_pseudotime_are_grey(ordered: anndata.AnnData) -> None:
     adata = ordered.copy()
     adata.obs.loc[adata.obs_names[:7], "text_pseudotime"] = np.nan
-    ax = lx.pl.trajectory(adata, key="X_text")
+    ax = lx.pl.trajectory(adata, use_rep="X_text")
     assert np.allclose(collection(ax, "no pseudotime"), adata.obsm["X_text"][:7])
 
 
 def test_another_map_and_the_umap_by_default(ordered: anndata.AnnData) -> None:
     adata = ordered.copy()
     adata.obsm["X_mine"], adata.obsm["X_text_umap"] = np.ones((240, 2)), np.full((240, 2), 3.0)
-    assert (lx.pl.trajectory(adata, key="X_text", basis="mine").collections[0].get_offsets() == 1).all()
-    ax = lx.pl.trajectory(adata, key="X_text")
+    assert (lx.pl.trajectory(adata, use_rep="X_text", basis="mine").collections[0].get_offsets() == 1).all()
+    ax = lx.pl.trajectory(adata, use_rep="X_text")
     assert (ax.collections[0].get_offsets() == 3).all()
     assert ax.get_xlabel() == "text UMAP 1"
 
 
-def test_scanpys_keys_are_read_where_they_were_written(ordered: anndata.AnnData) -> None:
-    adata = ordered.copy()
-    lx.tl.trajectory(adata, root="c200", use_rep="X_text", groupby="stage", n_bootstraps=0, key_added=None)
-    ax = lx.pl.trajectory(adata, key="X_text", paga=True)
-    assert np.allclose(ax.collections[0].get_array(), adata.obs["dpt_pseudotime"])
-
-
 def test_heat_map_rows_are_scaled_and_ordered_by_peak(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trends(ordered, key="X_text", n_features=3)
+    ax = lx.pl.trends(ordered, use_rep="X_text", n_features=3)
     shown = [t.get_text() for t in ax.get_yticklabels()]
     curves = ordered.uns["lexicell"]["X_text"]["trends"]["curves"]
     best = ordered.uns["lexicell"]["X_text"]["trends"]["table"]["feature"].tolist()[:3]
@@ -110,7 +103,7 @@ def test_heat_map_rows_are_scaled_and_ordered_by_peak(ordered: anndata.AnnData) 
 
 
 def test_named_features_are_curves_in_their_own_units(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trends(ordered, key="X_text", features=["hill", "flat"])
+    ax = lx.pl.trends(ordered, use_rep="X_text", features=["hill", "flat"])
     curves = ordered.uns["lexicell"]["X_text"]["trends"]["curves"]
     for line, name in zip(ax.lines, ["hill", "flat"], strict=True):
         assert line.get_label() == name
@@ -120,8 +113,8 @@ def test_named_features_are_curves_in_their_own_units(ordered: anndata.AnnData) 
 
 def test_given_axes_are_used(ordered: anndata.AnnData) -> None:
     figure, axes = plt.subplots(1, 2)
-    assert lx.pl.trajectory(ordered, key="X_text", ax=axes[0]) is axes[0]
-    assert lx.pl.trends(ordered, key="X_text", ax=axes[1]) is axes[1]
+    assert lx.pl.trajectory(ordered, use_rep="X_text", ax=axes[0]) is axes[0]
+    assert lx.pl.trends(ordered, use_rep="X_text", ax=axes[1]) is axes[1]
     assert plt.get_fignums() == [figure.number]
 
 
@@ -129,13 +122,13 @@ def test_mistakes(ordered: anndata.AnnData) -> None:
     with pytest.raises(MissingKeyError, match=r"no result 'trajectory' .*_fused'.*; there is one under 'X_text'"):
         lx.pl.trajectory(ordered)
     with pytest.raises(MissingKeyError, match=r"no map 'nope' in obsm"):
-        lx.pl.trajectory(ordered, key="X_text", basis="nope")
+        lx.pl.trajectory(ordered, use_rep="X_text", basis="nope")
     with pytest.raises(MissingKeyError, match=r"no curve of 'zz'"):
-        lx.pl.trends(ordered, key="X_text", features=["zz"])
+        lx.pl.trends(ordered, use_rep="X_text", features=["zz"])
     with pytest.raises(InputError, match=r"no curves of kind 'concept'"):
-        lx.pl.trends(ordered, key="X_text", kind="concept")
+        lx.pl.trends(ordered, use_rep="X_text", kind="concept")
     with pytest.raises(InputError, match=r"between 1 and 12"):
-        lx.pl.trends(ordered, key="X_text", features=[])
+        lx.pl.trends(ordered, use_rep="X_text", features=[])
 
 
 @pytest.fixture
@@ -155,25 +148,25 @@ def fated(ordered: anndata.AnnData) -> anndata.AnnData:
     return adata
 
 
-def test_fates_are_mixed_colours(fated: anndata.AnnData) -> None:
-    ax = lx.pl.fates(fated, key="X_text")
+def test_fates_are_mixed_colors(fated: anndata.AnnData) -> None:
+    ax = lx.pl.fates(fated, use_rep="X_text")
     cells = next(c for c in ax.collections if c.get_label() == "cells")
     assert np.allclose(cells.get_offsets(), fated.obsm["X_text"][1:])
     assert np.allclose(collection(ax, "no fate"), fated.obsm["X_text"][:1])
-    shares, colours = fated.obsm["text_fates"].to_numpy()[1:], cells.get_facecolors()[:, :3]
+    shares, colors = fated.obsm["text_fates"].to_numpy()[1:], cells.get_facecolors()[:, :3]
     pure = np.array([plt.matplotlib.colors.to_rgb(c) for c in ("#0072B2", "#E69F00")])
     for end in (0, 1):
         sure = shares[:, end] == 1
         assert sure.any()
-        assert np.allclose(colours[sure], pure[end])
+        assert np.allclose(colors[sure], pure[end])
     open_ = np.abs(shares[:, 0] - 0.5) < 0.02
-    assert colours[open_].min() > 0.85
+    assert colors[open_].min() > 0.85
     assert {"open", "root"} <= {t.get_text() for t in ax.get_legend().get_texts()}
 
 
 def test_fates_that_are_missing_or_of_other_ends(ordered: anndata.AnnData, fated: anndata.AnnData) -> None:
     with pytest.raises(MissingKeyError, match=r"run lexicell\.tl\.fates first"):
-        lx.pl.fates(ordered, key="X_text")
+        lx.pl.fates(ordered, use_rep="X_text")
     fated.obsm["text_fates"] = fated.obsm["text_fates"].rename(columns=str.upper)
     with pytest.raises(InputError, match="other ends"):
-        lx.pl.fates(fated, key="X_text")
+        lx.pl.fates(fated, use_rep="X_text")

@@ -14,9 +14,8 @@ def moved():
     adata = lx.datasets.pbmc68k_counts()
     genes = lx.emb.genes(adata, organism="human")
     one, other = adata[::2, ::2].copy(), adata[1::2, 1::2].copy()
-    lx.tl.transfer(
-        one, other, label="cell_type", truth="cell_type", genes=genes, library_size="n_counts", map_cells=True
-    )
+    counts = lx.Expression(library_size="n_counts")
+    lx.tl.transfer(one, other, label="cell_type", truth="cell_type", genes=genes, expression=counts, map_cells=True)
     return other
 
 
@@ -49,7 +48,7 @@ def test_the_map_can_show_known_types(moved):
 def test_the_report_says_where_labels_come_from(moved, tmp_path):
     lx.emb.expression_pca(moved, library_size="n_counts")
     genes = lx.emb.genes(moved, organism="human")
-    lx.tl.annotate(moved, group="immune", groupby="cell_type", genes=genes, library_size="n_counts")
+    lx.tl.annotate(moved, groupby="cell_type", genes=genes, expression=lx.Expression(library_size="n_counts"))
     lx.report(moved, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert "Transferred labels" in page

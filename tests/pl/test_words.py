@@ -1,4 +1,4 @@
-"""Plots of concepts, explanations, programmes and perturbations show what stands in the object."""
+"""Plots of concepts, explanations, programs and perturbations show what stands in the object."""
 
 from __future__ import annotations
 
@@ -55,23 +55,23 @@ def test_bars_add_up_to_the_whole(embedded, key):
 
 
 def test_a_cells_decision_has_a_bar_for_what_belongs_to_no_gene(embedded):
-    from lexicell.core.classify import fit_logistic
+    from lexicell.core.transfer.classify import fit_logistic
 
     adata = embedded.copy()
     model = fit_logistic(adata.obsm["X_text"], (adata.obs["state"] == "sick").to_numpy(), adata.obs["donor"].to_numpy())
-    lx.tl.explain(adata, cell=adata.obs_names[0], reference="nothing", classifier=model)
+    lx.tl.explain(adata, group=adata.obs_names[0], reference="nothing", direction=model)
     ax = lx.pl.explain(adata, n_genes=4)
     assert {"(no gene)", "(all other genes)"} <= {t.get_text() for t in ax.get_yticklabels()}
     decision = model.decision(adata.obsm["X_text"])[0]
     assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(decision, rel=1e-3)
 
 
-def test_programmes_in_groups(embedded):
+def test_programs_in_groups(embedded):
     adata = embedded.copy()
-    lx.tl.programmes(adata, n_programmes=4)
-    ax = lx.pl.programmes(adata, "cell_type")
+    lx.tl.programs(adata, n_programs=4)
+    ax = lx.pl.programs(adata, "cell_type")
     shown = np.asarray(ax.images[0].get_array())
-    usage = adata.obsm["text_programmes"].groupby(adata.obs["cell_type"].to_numpy()).mean()
+    usage = adata.obsm["text_programs"].groupby(adata.obs["cell_type"].to_numpy()).mean()
     np.testing.assert_allclose(shown[0], (usage["P1"] / usage["P1"].max()).to_numpy(), rtol=1e-5)
     assert ax.get_yticklabels()[0].get_text().startswith("P1")
 
@@ -82,15 +82,8 @@ def test_movements_and_rankings(embedded):
     ax = lx.pl.perturb(adata)
     assert ax.get_yticklabels()[0].get_text() == "CD19+ B"
     assert ax.get_title() == "CD79A × 0"
-    lx.tl.rank_perturbations(
-        adata,
-        cell_type="cell_type",
-        condition="state",
-        reference="well",
-        donor="donor",
-        only="CD14+ Monocyte",
-        min_cells=3,
-    )
+    design = lx.StudyDesign(cell_type="cell_type", condition="state", reference="well", donor="donor", min_cells=3)
+    lx.tl.rank_perturbations(adata, design, only="CD14+ Monocyte")
     ax = lx.pl.perturb(adata, key="rank_perturbations", n_bars=5)
     table = adata.uns["lexicell"]["X_text"]["rank_perturbations"]["table"]
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(table["closes"].head(5).tolist())
@@ -99,8 +92,8 @@ def test_movements_and_rankings(embedded):
 def test_missing_results_are_told(embedded):
     with pytest.raises(MissingKeyError, match=r"run lexicell\.tl\.explain"):
         lx.pl.explain(embedded)
-    with pytest.raises(MissingKeyError, match=r"run lexicell\.tl\.programmes"):
-        lx.pl.programmes(embedded, "cell_type")
+    with pytest.raises(MissingKeyError, match=r"run lexicell\.tl\.programs"):
+        lx.pl.programs(embedded, "cell_type")
     adata = embedded.copy()
     lx.tl.concepts(adata, ["B cell"])
     with pytest.raises(InputError, match="with groupby="):

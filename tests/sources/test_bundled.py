@@ -152,7 +152,7 @@ def test_loading_imports_nothing_heavy() -> None:
 
 class TestRegistry:
     def test_names(self) -> None:
-        assert {"bundled", "bundled-names", "ncbi", "uniprot", "table:PATH"} <= set(sources.names())
+        assert {"bundled", "bundled-names", "ncbi", "uniprot:PATH", "table:PATH"} <= set(sources.list()["name"])
 
     @pytest.mark.parametrize("name", ["bundled", "bundled-names"])
     def test_get(self, name: str) -> None:
@@ -172,8 +172,8 @@ class TestRegistry:
             sources.get("table:")
 
     def test_unknown_option(self) -> None:
-        with pytest.raises(InputError, match=r"does not take these options.*colour"):
-            sources.get("bundled", colour="red")
+        with pytest.raises(InputError, match=r"does not take these options.*color"):
+            sources.get("bundled", color="red")
 
 
 class TestRealData:
@@ -193,7 +193,7 @@ class TestRealData:
     )
     def test_coverage(self, shared_data, full: BundledSource, file: str, organism: str, counts: float) -> None:
         anndata = pytest.importorskip("anndata")
-        from lexicell.sources._mapping import guess_organism, is_clone_like
+        from lexicell.sources.names.mapping import guess_organism, is_clone_like
 
         adata = anndata.read_h5ad(shared_data / file)
         names = list(adata.var_names)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lexicell.sources._compose import compose, full_text, name_text
-from lexicell.sources._table import GeneTable
+from lexicell.sources._gene_table import GeneTable
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from lexicell import embedders
 from lexicell._errors import InputError
+from lexicell._keys import space_of
 from lexicell.sources import lexicon
 
 
@@ -43,7 +44,7 @@ def test_the_vectors_were_made_of_these_texts():
     manifest = lexicon.manifest()
     assert manifest["texts"] == lexicon.text_hash(table), "concepts.tsv was edited: run tools/build_concepts.py"
     assert manifest["concepts"] == len(table)
-    assert manifest["space"] == embedders.space_of(embedders.get("local"))
+    assert manifest["space"] == space_of(embedders.get("local"))
 
 
 def test_a_sample_computed_again_is_the_same():
@@ -84,8 +85,8 @@ def test_words_find_their_row():
     assert rows[1] == -1
 
 
-def test_neighbours_make_sense():
-    """Vectors and rows are aligned: a concept's nearest neighbours are its kin."""
+def test_neighbors_make_sense():
+    """Vectors and rows are aligned: a concept's nearest neighbors are its kin."""
     table, vectors = lexicon.load()
     unit = vectors - vectors.mean(axis=0)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)

@@ -154,7 +154,7 @@ class TestTexts:
 
     def test_genes_with_several_texts_are_reported(self, tmp_path):
         path = write(tmp_path, "x.tsv", b"gene\ttext\nA1\tone\nA1\tone\nB1\tone\nB1\ttwo\nC1\t\n\tx\n")
-        with pytest.warns(UserWarning, match=r"1 genes stand in .* with several texts.*'B1'"):
+        with pytest.warns(UserWarning, match=r"1 genes have several texts in .*'B1'"):
             source = TableSource(path)
         assert source.table == {"A1": "one", "B1": "one"}
         assert source.texts(["A1"], organism="9823").provenance["duplicates"] == 1
@@ -169,7 +169,7 @@ class TestTexts:
 
 
 class TestErrors:
-    def test_columns_that_are_not_recognised_are_listed(self, tmp_path):
+    def test_columns_that_are_not_recognized_are_listed(self, tmp_path):
         path = write(tmp_path, "x.csv", b"locus,a,b\nA1,x,y\n")
         with pytest.raises(InputError, match=r"'locus', 'a', 'b': which holds the genes.*gene_column="):
             TableSource(path)

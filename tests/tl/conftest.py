@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -9,8 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from lexicell import GeneEmbedding
-from lexicell.core.space import GeneSpace
-from lexicell.tl import _words
+from lexicell.core.genes.gene_space import GeneSpace
+from lexicell.tl import words as _words
 
 KINDS = ("alpha", "beta", "gamma")
 PER_KIND = 60
@@ -35,7 +37,18 @@ def phrases(planted_genes):
     mean = planted_genes.vectors.mean(axis=0)
     directions = np.vstack([np.eye(24)[:3], rng.normal(size=(9, 24))])
     names = np.array([*KINDS, *(f"other {i}" for i in range(9))], dtype=object)
-    return _words.Phrases(names, (mean + directions).astype(np.float32), "test phrases")
+    return dict(zip(names, (mean + directions).astype(np.float32), strict=True))
+
+
+@pytest.fixture
+def unrelated(phrases, planted_genes):
+    """The other phrases without what they share with the three concepts."""
+    mean = planted_genes.vectors.mean(axis=0)
+    return {
+        name: np.concatenate([mean[:3], vector[3:]]).astype(np.float32)
+        for name, vector in phrases.items()
+        if name not in KINDS
+    }
 
 
 @pytest.fixture
@@ -69,6 +82,11 @@ def kinds_adata(rng, planted_genes):
 
 @pytest.fixture
 def lexicon(monkeypatch, phrases):
-    """The test phrases in place of the shipped lexicon, whose vectors are another embedder's."""
-    monkeypatch.setattr(_words, "shipped_lexicon", lambda genes: phrases)
+    """The test phrases in place of the shipped lexicon; the three kinds are cell types."""
+
+    def shipped(genes):
+        found = replace(_words.phrases_of(phrases, genes), source="test phrases")
+        return replace(found, cell_types=np.isin(found.names, KINDS))
+
+    monkeypatch.setattr(_words, "shipped_lexicon", shipped)
     return phrases

@@ -7,7 +7,7 @@ import pytest
 
 import lexicell as lx
 from lexicell._errors import InputError, MissingKeyError
-from lexicell.core.classify import LinearClassifier
+from lexicell.core.transfer.classify import LinearClassifier
 
 
 def _cells(seed=0, n_donors=5, per=24):
@@ -29,7 +29,7 @@ def test_scores_model_and_probabilities(tmp_path):
     adata = _cells()
     lx.tl.classify_vulnerability(adata, contrastive=True, **OPTIONS)
     result = adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]
-    assert result["table"]["method"].tolist() == ["logistic regression", "contrastive head, 15 neighbours"]
+    assert result["table"]["method"].tolist() == ["logistic regression", "contrastive head, 15 neighbors"]
     assert (result["table"]["auroc"] > 0.85).all()
     means = adata.obs.groupby("kind", observed=True)["mine_p_vulnerable"].mean()
     assert means["motor"] > 0.7 > 0.4 > means["astro"]
@@ -82,3 +82,43 @@ def test_another_gene_space_is_refused():
 def test_bad_labels(options, error, message):
     with pytest.raises(error, match=message):
         lx.tl.classify_vulnerability(_cells(), **{**OPTIONS, **options})
+
+
+def test_z_scores_about_another_mean_are_refused_and_projected_cells_taken():
+    rng = np.random.default_rng(0)
+    kind = np.array(["a", "b"])[np.arange(120) % 2]
+    rate = np.exp(rng.normal(0, 1, 60)) * np.where((kind == "a")[:, None] & (np.arange(60) < 20), 3, 1)
+    obs = pd.DataFrame({"kind": kind, "donor": np.arange(120) // 2 % 4}, index=[f"c{i}" for i in range(120)])
+    adata = ad.AnnData(rng.poisson(rate).astype(np.float32), obs=obs)
+    genes = lx.GeneEmbedding.from_vectors(list(adata.var_names), rng.normal(size=(60, 10)))
+    lx.emb.cells(adata, genes, preset="whitened")
+    lx.tl.classify_vulnerability(adata, label="kind", positive="a", donor="donor")
+    new = adata[kind == "a"].copy()
+    lx.emb.cells(new, genes, preset="whitened")
+    with pytest.raises(InputError, match=r"emb\.project"):
+        lx.tl.predict_vulnerability(new, adata)
+    lx.emb.project(new, adata, genes)
+    lx.tl.predict_vulnerability(new, adata, key_added="like_a")
+    lx.tl.predict_vulnerability(adata, adata, key_added="like_a")
+    there = adata.obs.loc[new.obs_names, "like_a"]
+    assert new.obs["like_a"].to_numpy() == pytest.approx(there.to_numpy(), abs=1e-3)
+
+
+def test_a_label_of_donors_has_an_interval_and_a_p_over_donors():
+    """Eight donors that differ; the label is that of the donor, drawn by lot, and then told by one dimension."""
+    rng = np.random.default_rng(5)
+    donor = np.repeat(np.arange(8), 10)
+    label = np.where(donor < 4, "als", "control")
+    C = 0.7 * rng.normal(size=(8, 10))[donor] + rng.normal(size=(80, 10))
+    obs = pd.DataFrame({"label": label, "donor": donor.astype(str)}, index=[f"c{i}" for i in range(80)])
+    adata = ad.AnnData(np.zeros((80, 1), dtype=np.float32), obs=obs)
+    for shift, seen in ((0.0, False), (6.0, True)):
+        C[:, 0] += shift * (label == "als")
+        adata.obsm["X_mine"] = C.astype(np.float32)
+        lx.tl.classify_vulnerability(adata, label="label", positive="als", donor="donor", use_rep="X_mine")
+        row = adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]["table"].iloc[0]
+        assert (row["p"] <= 0.05) == seen
+        assert row["auroc_low"] <= row["auroc"] <= row["auroc_high"]
+    one = _cells()
+    lx.tl.classify_vulnerability(one, **OPTIONS)
+    assert np.isnan(one.uns["lexicell"]["X_mine"]["classify_vulnerability"]["table"]["p"].iloc[0])

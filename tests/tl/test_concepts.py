@@ -6,12 +6,14 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from scipy import stats
 
+import lexicell as lx
 from lexicell import emb, tl
 from lexicell._errors import InputError, MissingKeyError
-from lexicell.core.concepts import concept_sets
-from lexicell.embedders import _weights
+from lexicell.embedders.local import weights as _weights
+from lexicell.tl import words as _words
 
 KINDS = ("alpha", "beta", "gamma")
 
@@ -19,7 +21,11 @@ KINDS = ("alpha", "beta", "gamma")
 @pytest.fixture
 def asked(kinds_adata, planted_genes, phrases):
     """Options of a call with the test phrases."""
-    return {"queries": list(phrases.names), "query_vectors": phrases.vectors, "genes": planted_genes}
+    return {"queries": dict(phrases), "genes": planted_genes}
+
+
+def _sets(phrases, genes, n_genes=50):
+    return _words.phrases_of(phrases, genes).sets(genes.ids, n_genes=n_genes).toarray()
 
 
 def _table(adata):
@@ -29,7 +35,7 @@ def _table(adata):
 def test_cells_of_a_kind_score_highest_on_their_phrase(kinds_adata, asked):
     tl.concepts(kinds_adata, **asked)
     scores = kinds_adata.obsm["text_concepts"]
-    assert list(scores.columns) == asked["queries"]
+    assert list(scores.columns) == list(asked["queries"])
     for kind in KINDS:
         inside = (kinds_adata.obs["kind"] == kind).to_numpy()
         auc = stats.mannwhitneyu(scores.loc[inside, kind], scores.loc[~inside, kind]).statistic / (
@@ -43,7 +49,7 @@ def test_scores_equal_a_dense_computation(kinds_adata, asked, planted_genes, phr
     counts = kinds_adata.X.toarray().astype(float)
     log = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
     z = np.clip((log - log.mean(axis=0)) / log.std(axis=0), -10, 10)
-    W = concept_sets(planted_genes.vectors, phrases.vectors, n_genes=15).toarray()
+    W = _sets(phrases, planted_genes, n_genes=15)
     bins = np.searchsorted(np.quantile(log.mean(axis=0), np.linspace(0, 1, 11)[1:-1]), log.mean(axis=0), side="right")
     cell, q = 17, 4
     mean = np.array([z[cell, bins == b].mean() for b in bins])
@@ -87,8 +93,8 @@ def test_donors_make_a_test(kinds_adata, asked, rng):
 @pytest.mark.parametrize("n_unknown", [0, 25], ids=["all cells have a group", "some have none"])
 def test_donor_differences_are_plain_means(kinds_adata, asked, rng, planted_genes, phrases, n_unknown):
     """The t has the sign and, before moderation, the numerator of the mean difference over donors."""
-    from lexicell.core.moderated import moderated_t
-    from lexicell.core.shift import Design
+    from lexicell.core.donors.moderated import moderated_t
+    from lexicell.core.donors.shift import Design
 
     _with_donors(kinds_adata, rng)
     kinds_adata.obs.loc[kinds_adata.obs_names[:n_unknown], "kind"] = np.nan
@@ -96,7 +102,7 @@ def test_donor_differences_are_plain_means(kinds_adata, asked, rng, planted_gene
     counts = kinds_adata.X.toarray().astype(float)
     log = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
     z = np.clip((log - log.mean(axis=0)) / log.std(axis=0), -10, 10)
-    S = z @ concept_sets(planted_genes.vectors, phrases.vectors).toarray().T
+    S = z @ _sets(phrases, planted_genes).T
     inside, known = (kinds_adata.obs["kind"] == "beta").to_numpy(), kinds_adata.obs["kind"].notna().to_numpy()
     rows = []
     for d in sorted(kinds_adata.obs["donor"].unique()):
@@ -134,15 +140,9 @@ def test_cells_without_a_group_take_no_part(kinds_adata, asked):
     assert stats.spearmanr(_table(kinds_adata)["z"], _table(part)["z"]).statistic > 0.95
 
 
-def test_dense_scores_are_offered(kinds_adata, asked):
-    tl.concepts(kinds_adata, **asked, dense=True)
-    sets = kinds_adata.uns["lexicell"]["X_text"]["concepts"]["sets"]
-    assert (sets["n_genes"] == 240).all()
-
-
 def test_the_shipped_lexicon_needs_no_model(kinds_adata, planted_genes, lexicon):
     tl.concepts(kinds_adata, genes=planted_genes)
-    assert list(kinds_adata.obsm["text_concepts"].columns) == list(lexicon.names)
+    assert list(kinds_adata.obsm["text_concepts"].columns) == list(lexicon)
 
 
 def test_known_phrases_take_the_lexicons_vectors_and_others_are_embedded(monkeypatch, kinds_adata, rng):
@@ -163,8 +163,6 @@ def test_known_phrases_take_the_lexicons_vectors_and_others_are_embedded(monkeyp
         return np.ones((len(texts), vectors.shape[1]), dtype=np.float32)
 
     monkeypatch.setattr(embedders, "embed", fake)
-    from lexicell.tl import _words
-
     got = _words.phrases_of([table["concept"][3].upper(), "my own phrase"], genes)
     assert asked == ["my own phrase"]
     np.testing.assert_array_equal(got.vectors[0], vectors[3])
@@ -184,13 +182,13 @@ def test_concepts_of_a_direction_are_those_its_genes_point_along(kinds_adata, as
     assert set(first["genes"].split(", ")) <= {f"g{i}" for i in range(20, 40)}
     assert found[(found["group"] == "away") & (found["concept"] == "beta")]["rank"].tolist() == [12]
     assert last["concept"] != "beta"
-    weights = concept_sets(planted_genes.vectors, asked["query_vectors"][1]).toarray()[0]
+    weights = _sets(asked["queries"], planted_genes)[1]
     assert first["score"] == pytest.approx(weights @ planted_genes.vectors[:, 1], rel=1e-5)
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_results_survive_a_file_even_with_a_slash(kinds_adata, asked, tmp_path, suffix):
-    asked["queries"][0] = "ATP/ADP ratio"
+    asked["queries"] = {"ATP/ADP ratio" if k == "alpha" else k: v for k, v in asked["queries"].items()}
     tl.concepts(kinds_adata, **asked, groupby="kind")
     getattr(kinds_adata, f"write_{suffix}")(tmp_path / f"a.{suffix}")
     again = getattr(anndata, f"read_{suffix}")(tmp_path / f"a.{suffix}")
@@ -211,13 +209,11 @@ def test_only_the_named_keys_are_written(kinds_adata, asked):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"queries": []}, InputError, "0 distinct queries"),
-        ({"queries": ["a", ""], "query_vectors": None}, InputError, "a query is empty"),
-        ({"queries": ["a", "a"], "query_vectors": None}, InputError, "stand more than once: a"),
-        ({"queries": ["a"]}, InputError, "12 query vectors do not fit 1 distinct"),
-        ({"queries": None}, InputError, "query_vectors= needs queries="),
-        ({"queries": None, "query_vectors": None}, InputError, "no vectors of embedder 'test'"),
-        ({"queries": ["a"], "query_vectors": np.ones(5)}, InputError, "queries of 5 dimensions do not fit"),
+        ({"queries": {}}, InputError, "a query is empty"),
+        ({"queries": ["a", ""]}, InputError, "a query is empty"),
+        ({"queries": ["a", "a"]}, InputError, "given more than once: a"),
+        ({"queries": None}, InputError, "no word of the shipped lexicon finds a gene"),
+        ({"queries": {"a": np.ones(5)}}, InputError, "has shape .5,., those of genes have 24 dimensions"),
         ({"groupby": "knd"}, MissingKeyError, "no column in obs 'knd'"),
         ({"donor": "kind"}, InputError, "donor= needs groupby="),
         ({"groupby": "one"}, InputError, "'one' holds 1 groups; at least two"),
@@ -228,8 +224,6 @@ def test_only_the_named_keys_are_written(kinds_adata, asked):
         "none",
         "empty",
         "twice",
-        "count",
-        "names",
         "no-lexicon",
         "dims",
         "column",
@@ -272,21 +266,13 @@ def test_a_query_longer_than_the_model_reads_is_said_every_time(kinds_adata, loc
         assert "the query 'axonal transport of cargo along" in str(told[0].message)
 
 
-def test_a_query_of_gene_names_alone_is_said(kinds_adata, local_genes, monkeypatch):
-    from lexicell import embedders
-
-    monkeypatch.setattr(embedders, "embed", lambda texts, *_, **__: np.ones((len(texts), 384), dtype=np.float32))
-    with pytest.warns(UserWarning, match="name genes only: 'g1 g20'; .*gene_neighbors"):
-        tl.concepts(kinds_adata, ["g1 g20", "what g1 does in cells"], genes=local_genes)
-
-
 @pytest.mark.parametrize(
     ("queries", "message"),
     [
         ([], "a query is empty"),
         (["apoptosis", "  "], "a query is empty"),
         (["apoptosis", "?!"], r"holds no word: '\?!'"),
-        (["apoptosis", "apoptosis "], "stand more than once: apoptosis"),
+        (["apoptosis", "apoptosis "], "given more than once: apoptosis"),
     ],
     ids=["none", "blank", "marks", "twice"],
 )
@@ -294,3 +280,45 @@ def test_bad_queries_are_refused_before_work(kinds_adata, local_genes, queries, 
     with pytest.raises(InputError, match=message):
         tl.concepts(kinds_adata, queries, genes=local_genes)
     assert "text_concepts" not in kinds_adata.obsm
+
+
+def test_names_of_cell_types_lead_to_their_cells(shared_data):
+    """osmFISH, 33 genes of mouse cortex; and the median cells of mouse midbrain types, with oculomotor neurons."""
+    cells = anndata.read_h5ad(shared_data / "osmfish.h5ad")
+    cells = cells[np.asarray(cells.X.sum(axis=1)).ravel() > 40].copy()
+    emb.cells(cells, emb.genes(cells, organism="mouse"))
+    tl.concepts(cells, ["astrocyte", "microglia", "oligodendrocyte"], groupby="celltype")
+    result = cells.uns["lexicell"]["X_text"]["concepts"]
+    table = result["table"]
+    best = table.loc[table.groupby("concept")["z"].idxmax()].set_index("concept")["group"]
+    assert best["astrocyte"].startswith("Astrocyte")
+    assert best["microglia"] == "Microglia"
+    assert best["oligodendrocyte"].startswith("Oligodendrocyte")
+    means = cells.obsm["text_concepts"].groupby(cells.obs["celltype"].astype(str)).mean()
+    assert means["astrocyte"].idxmax().startswith("Astrocyte")
+    reasons = result["genes"].set_index(["concept", "gene"])["reason"]
+    assert reasons["astrocyte", "Gfap"].startswith("known gene of 'astrocyte'")
+
+    medians = pd.read_csv(shared_data / "lamanno_mouse_medians.tsv.gz", sep="\t", index_col=0)
+    medians = medians[~medians.index.duplicated()]
+    types = anndata.AnnData(
+        sp.csr_matrix(medians.to_numpy(np.float32).T),
+        obs=pd.DataFrame(index=medians.columns),
+        var=pd.DataFrame(index=medians.index),
+    )
+    emb.cells(types, emb.genes(types, organism="mouse"))
+    tl.concepts(types, ["radial glia", "dopaminergic neuron", "motor neuron", "microglia"])
+    leading = types.obsm["text_concepts"].idxmax()
+    assert leading["radial glia"].startswith("mRgl")
+    assert leading["dopaminergic neuron"].startswith("mDA")
+    assert leading["motor neuron"] == "mOMTN"
+    assert leading["microglia"] == "mMgl"
+
+
+def test_unknown_words_are_said():
+    adata = lx.datasets.pbmc68k_counts()
+    emb.cells(adata, emb.genes(adata), library_size="n_counts")
+    with pytest.warns(UserWarning, match="no gene was found for: 'zyxwvitis'"):
+        tl.concepts(adata, {"zyxwvitis": np.ones(384)})
+    with pytest.warns(UserWarning, match="a word of these phrases is in no text.*'apoptosis zyxwvitis'"):
+        tl.concepts(adata, {"apoptosis zyxwvitis": np.ones(384)})

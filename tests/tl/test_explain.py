@@ -35,9 +35,12 @@ def _result(adata, key="X_text"):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_linear_form_is_the_embedding_of_every_cell(embedded, preset):
-    adata = embedded(preset, l2=False)
+    adata = embedded(preset)
     form = linear_form(adata, "X_text")
-    np.testing.assert_allclose(form.embed(np.arange(adata.n_obs)), adata.obsm["X_text"], rtol=1e-4, atol=2e-5)
+    made = form.embed(np.arange(adata.n_obs))
+    if form.is_scaled:
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+    np.testing.assert_allclose(made, adata.obsm["X_text"], rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("top_n", [1, 30, 70])
@@ -151,48 +154,39 @@ def test_a_classifiers_decision_is_split_exactly(embedded):
     assert got == pytest.approx(gap, rel=1e-4)
 
 
-def test_a_concepts_score_is_split_into_its_genes(embedded, planted_genes, phrases, monkeypatch):
-    from lexicell.tl import _words
-
+def test_a_concepts_score_is_split_into_its_genes(embedded, phrases):
     adata = embedded()
-    monkeypatch.setattr(_words, "phrases_of", lambda queries, genes: _words.Phrases(
-        np.array(queries, dtype=object), phrases.vectors[:1], "test"))  # fmt: skip
-    tl.explain(adata, groupby="kind", group="alpha", concept="alpha", n_genes=10)
-    tl.concepts(adata, ["alpha"], query_vectors=phrases.vectors[:1], groupby="kind")
+    alpha = {"alpha": phrases["alpha"]}
+    tl.explain(adata, groupby="kind", group="alpha", concept=alpha, n_genes=10)
+    tl.concepts(adata, alpha, groupby="kind")
     score = adata.uns["lexicell"]["X_text"]["concepts"]["table"].query("group == 'alpha'")["score"].iloc[0]
     assert _result(adata)["table"]["part"].sum() == pytest.approx(score, rel=1e-6)
     assert _result(adata)["totals"]["whole"].iloc[0] == pytest.approx(score, rel=1e-6)
     assert set(_result(adata)["table"]["gene"][:10]) <= {f"g{i}" for i in range(20)}
 
 
-def _asked(adata, planted_genes, phrases, **options):
-    tl.concepts(adata, list(phrases.names), query_vectors=phrases.vectors, genes=planted_genes, **options)
-
-
-@pytest.mark.parametrize("dense", [False, True], ids=["sparse", "dense"])
-def test_the_score_of_one_cell_is_split_as_it_was_written(embedded, planted_genes, phrases, dense):
+def test_the_score_of_one_cell_is_split_as_it_was_written(embedded, planted_genes, phrases):
     adata = embedded()
-    _asked(adata, planted_genes, phrases, dense=dense)
+    tl.concepts(adata, phrases, genes=planted_genes)
     for cell in adata.obs_names[[3, 71]]:
-        tl.explain(adata, cell=cell, reference="nothing", concept="beta", query_vectors=phrases.vectors[1])
+        tl.explain(adata, group=cell, reference="nothing", concept={"beta": phrases["beta"]})
         totals, table = _result(adata)["totals"].iloc[0], _result(adata)["table"]
         written = adata.obsm["text_concepts"].loc[cell, "beta"]
         assert totals["whole_z"] == pytest.approx(written, rel=1e-4, abs=1e-4)
         assert table["part_z"].sum() == pytest.approx(totals["whole_z"], abs=1e-9)
         assert table["part"].sum() == pytest.approx(totals["whole"], abs=1e-9)
-        assert _result(adata)["params"]["score"] == ("dense" if dense else "sparse")
 
 
 @pytest.mark.parametrize("key", ["X_text", "X_text_fused", "X_expression"])
 def test_one_cells_own_embedding_is_split(embedded, key):
     adata = embedded()
-    tl.explain(adata, cell="c5", reference="nothing", use_rep=key, n_genes=10)
+    tl.explain(adata, group="c5", reference="nothing", use_rep=key, n_genes=10)
     totals, table = _result(adata, key)["totals"].iloc[0], _result(adata, key)["table"]
     assert table["part"].sum() == pytest.approx(1, abs=1e-9)
     length = np.linalg.norm(adata.obsm[key][adata.obs_names == "c5"].astype(float))
     assert totals["length"] == pytest.approx(length, rel=1e-4)
     assert totals["cells"] == 1
-    # Principal components are taken about a centre, which belongs to no gene.
+    # Principal components are taken about a center, which belongs to no gene.
     assert ("(no gene)" in set(table["gene"])) == (key != "X_text")
     assert np.isnan(table["mean_reference"].astype(float)).all()
 
@@ -200,31 +194,31 @@ def test_one_cells_own_embedding_is_split(embedded, key):
 def test_one_cell_against_a_group_and_against_the_rest(embedded):
     adata = embedded()
     for options, others in (({}, 179), ({"groupby": "kind", "reference": "gamma"}, 60)):
-        tl.explain(adata, cell=adata.obs_names[adata.obs["kind"] == "alpha"][0], **options)
+        tl.explain(adata, group=adata.obs_names[adata.obs["kind"] == "alpha"][0], **options)
         assert _result(adata)["totals"]["cells_reference"].tolist() == [others]
         assert abs(_result(adata)["table"]["part"].sum() - 1) < 1e-9
 
 
 def test_a_decision_of_lexicells_classifier_adds_up_with_its_intercept(embedded):
-    from lexicell.core.classify import fit_logistic
+    from lexicell.core.transfer.classify import fit_logistic
 
     adata = embedded()
     inside = (adata.obs["kind"] == "alpha").to_numpy()
     model = fit_logistic(adata.obsm["X_text"], inside, np.arange(adata.n_obs) % 5)
     log_odds = model.decision(adata.obsm["X_text"])
-    tl.explain(adata, cell="c9", reference="nothing", classifier=model)
+    tl.explain(adata, group="c9", reference="nothing", direction=model)
     table, totals = _result(adata)["table"], _result(adata)["totals"].iloc[0]
     assert table["part"].sum() == pytest.approx(totals["whole"], abs=1e-9)
     assert totals["whole"] == pytest.approx(log_odds[adata.obs_names.get_loc("c9")], rel=1e-4, abs=1e-4)
     assert table.set_index("gene").loc["(no gene)", "part"] != 0
-    tl.explain(adata, groupby="kind", group="alpha", classifier=model)
+    tl.explain(adata, groupby="kind", group="alpha", direction=model)
     gap = log_odds[inside].mean() - log_odds[~inside].mean()
     assert _result(adata)["table"]["part"].sum() == pytest.approx(gap, rel=1e-4)
     assert set(_result(adata)["table"]["gene"]) & {f"g{i}" for i in range(20)}
 
 
 def test_one_class_of_several_is_explained_against_the_mean_of_all(embedded, rng):
-    from lexicell.core.classify import LinearClassifier
+    from lexicell.core.transfer.classify import LinearClassifier
 
     adata = embedded()
     k = adata.obsm["X_text"].shape[1]
@@ -236,23 +230,21 @@ def test_one_class_of_several_is_explained_against_the_mean_of_all(embedded, rng
         rng.uniform(1, 2, k),
     )
     scores = model.decision(adata.obsm["X_text"])[adata.obs_names.get_loc("c9")]
-    tl.explain(adata, cell="c9", reference="nothing", classifier=model, label="beta")
+    tl.explain(adata, group="c9", reference="nothing", direction=model.one_class("beta"))
     whole = _result(adata)["totals"].iloc[0]["whole"]
     assert whole == pytest.approx(scores[1] - scores.mean(), rel=1e-3, abs=1e-3)
     assert _result(adata)["table"]["part"].sum() == pytest.approx(whole, abs=1e-9)
     with pytest.raises(InputError, match=r"name the class .* 'alpha', 'beta', 'gamma'"):
-        tl.explain(adata, cell="c9", classifier=model)
+        tl.explain(adata, group="c9", direction=model)
 
 
 def test_what_no_longer_is_a_sum_is_refused_with_advice(embedded):
-    from lexicell.core.classify import LinearClassifier
+    from lexicell.core.transfer.classify import LinearClassifier
 
     adata = embedded("genept-w")
     model = LinearClassifier(("a", "b"), np.ones((1, 24)), np.zeros(1), np.zeros(24), np.ones(24))
-    with pytest.raises(InputError, match=r"unit length, .* no sum over genes; embed with l2=False"):
-        tl.explain(adata, groupby="kind", classifier=model)
-    with pytest.raises(InputError, match=r"a cosine divides by the length .* before cells are scaled to unit length"):
-        tl.explain(adata, groupby="kind", concept="alpha", score="cosine")
+    with pytest.raises(InputError, match=r"unit length, .* no sum over genes; embed with another preset"):
+        tl.explain(adata, groupby="kind", direction=model)
 
 
 def test_texts_are_quoted(embedded, planted_genes):
@@ -332,11 +324,8 @@ def test_other_gene_vectors_are_noticed(embedded, planted_genes):
         ({"direction": [1.0]}, InputError, "a direction of .* numbers"),
         ({"n_genes": 0}, InputError, "n_genes must be at least 1"),
         ({"groupby": None}, InputError, "name what is explained"),
-        ({"cell": "nobody"}, MissingKeyError, "no cell 'nobody'"),
-        ({"cell": "c1", "group": "alpha"}, InputError, "either group= or cell="),
-        ({"label": "a"}, InputError, "label= needs classifier="),
-        ({"score": "dense"}, InputError, "need concept="),
-        ({"concept": "a", "score": "dens"}, InputError, "unknown score 'dens'"),
+        ({"groupby": None, "group": "nobody"}, MissingKeyError, "no cell 'nobody'"),
+        ({"concept": {"a": np.ones(24), "b": np.ones(24)}}, InputError, "takes one phrase, got 2"),
     ],
     ids=[
         "column",
@@ -352,10 +341,7 @@ def test_other_gene_vectors_are_noticed(embedded, planted_genes):
         "n-genes",
         "nothing",
         "no-cell",
-        "cell-and-group",
-        "label",
-        "score-alone",
-        "score",
+        "two-phrases",
     ],
 )
 def test_bad_input_is_refused(embedded, options, error, message):

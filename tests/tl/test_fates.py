@@ -47,7 +47,7 @@ def start() -> anndata.AnnData:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_fates_follow_the_planted_branches(start: anndata.AnnData, method: str, tmp_path: Path) -> None:
-    adata = lx.tl.fates(start, method=method, key="X_text", copy=True)
+    adata = lx.tl.fates(start, method=method, use_rep="X_text", copy=True)
     found = adata.obsm["text_fates"]
     assert list(found.columns) == ["branch 1", "branch 2"]
     assert np.allclose(found.sum(axis=1), 1)
@@ -92,7 +92,7 @@ def test_cellrank_against_a_dense_solution(start: anndata.AnnData, method: str) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cellrank.kernels.PseudotimeKernel, "compute_transition_matrix", spy)
-        adata = lx.tl.fates(start, method=method, key="X_text", n_terminal=5, copy=True)
+        adata = lx.tl.fates(start, method=method, use_rep="X_text", n_terminal=5, copy=True)
     T = kept[0]
     time = start.obs["text_pseudotime"].to_numpy()
     W = start.obsp["text_trajectory_connectivities"].toarray()
@@ -117,7 +117,7 @@ def test_other_parts_get_nothing(method: str) -> None:
     adata.obsm["X_text"] = np.concatenate([one.obsm["X_text"], far])
     with pytest.warns(UserWarning, match="2 unconnected parts"):
         lx.tl.trajectory(adata, root="cell0", use_rep="X_text", n_bootstraps=0)
-    lx.tl.fates(adata, method=method, key="X_text")
+    lx.tl.fates(adata, method=method, use_rep="X_text")
     assert adata.obsm["text_fates"].isna().all(axis=1).tolist() == [False] * 200 + [True] * 60
 
 
@@ -126,7 +126,7 @@ def test_without_the_extra_the_message_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'lexicell\[traj\]'"):
-        lx.tl.fates(start, key="X_text")
+        lx.tl.fates(start, use_rep="X_text")
 
 
 def test_one_end_has_no_fate_to_decide() -> None:
@@ -136,21 +136,21 @@ def test_one_end_has_no_fate_to_decide() -> None:
     )
     lx.tl.trajectory(adata, root="c0", use_rep="X_text", n_bootstraps=0)
     with pytest.raises(InputError, match="1 terminal state, so there is no fate"):
-        lx.tl.fates(adata, key="X_text")
+        lx.tl.fates(adata, use_rep="X_text")
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         pytest.param({"method": "velocity"}, InputError, "'cellrank', 'palantir'", id="method"),
-        pytest.param({"key": "X_no"}, MissingKeyError, "no result 'trajectory'", id="key"),
+        pytest.param({"use_rep": "X_no"}, MissingKeyError, "no result 'trajectory'", id="key"),
         pytest.param({"component": "4"}, InputError, "unknown component '4'", id="component"),
         pytest.param({"n_terminal": 0}, InputError, "n_terminal must be at least 1", id="terminal"),
     ],
 )
 def test_mistakes(start: anndata.AnnData, options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        lx.tl.fates(start, **{"key": "X_text", **options})
+        lx.tl.fates(start, **{"use_rep": "X_text", **options})
 
 
 def test_equations_that_cannot_be_solved_are_told() -> None:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 import lexicell as lx
 from lexicell._errors import InputError, MissingKeyError
-from lexicell.core.thinning import split
+from lexicell.core.expression.thinning import split
 
 
 def one_kind(seed: int = 0, n_cells: int = 300, n_genes: int = 60) -> anndata.AnnData:
@@ -38,7 +38,7 @@ def clustered(adata: anndata.AnnData, **options: object) -> pd.DataFrame:
     genes = lx.GeneEmbedding.from_vectors(adata.var_names, np.random.default_rng(1).normal(size=(adata.n_vars, 6)))
     lx.emb.expression_pca(adata, layer="split_a", n_components=5)
     with pytest.warns(UserWarning, match="no words"):
-        lx.tl.cluster(adata, use_rep="X_expression", method="kmeans", n_clusters=3, umap=False, n_repeats=0,
+        lx.tl.cluster(adata, use_rep="X_expression", n_clusters=3, umap=False, n_repeats=0,
                       genes=genes, **options)  # fmt: skip
     return adata.uns["lexicell"]["X_expression"]["cluster"]["markers"]
 
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_halves_and_nothing_else_changes() -> None:
 
 def test_what_cannot_be_tested_is_refused() -> None:
     adata = one_kind()
-    with pytest.raises(InputError, match="share must lie"):
+    with pytest.raises(InputError, match="share must be between"):
         lx.tl.split_counts(adata, share=1.0)
     logged = adata.copy()
     logged.X = sp.csr_matrix(np.log1p(adata.X.toarray() * 0.7))
@@ -119,8 +119,8 @@ def test_the_commands_split_and_test(tmp_path) -> None:  # type: ignore[no-untyp
     split_file = anndata.read_h5ad(halves)
     lx.emb.expression_pca(split_file, layer="split_a", n_components=5)
     split_file.write_h5ad(halves)
-    command = ["cluster", str(halves), "-o", str(found), "--use-rep", "X_expression", "--n-clusters", "2", "--method",
-               "kmeans", "--no-umap", "--n-repeats", "0", "--test-layer", "split_b"]  # fmt: skip
+    command = ["cluster", str(halves), "-o", str(found), "--use-rep", "X_expression", "--n-clusters", "2",
+               "--no-umap", "--n-repeats", "0", "--test-layer", "split_b"]  # fmt: skip
     with pytest.warns(UserWarning, match="no words"):
         done = CliRunner().invoke(cli, command)
     assert done.exit_code == 0, done.output

@@ -1,4 +1,4 @@
-"""tl.trends, tl.movement and tl.progression on cells whose order, genes and donors are planted."""
+"""tl.trends and tl.progression on cells whose order, genes and donors are planted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import scipy.sparse as sp
 import lexicell as lx
 from lexicell import GeneEmbedding
 from lexicell._errors import InputError, MissingKeyError
-from lexicell.tl import _words
+from lexicell.tl import words as _words
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +53,14 @@ def fork(genes: GeneEmbedding) -> anndata.AnnData:
 
 @pytest.fixture
 def lexicon(monkeypatch: pytest.MonkeyPatch, genes: GeneEmbedding) -> None:
-    centre = genes.vectors.mean(axis=0)
-    phrases = _words.Phrases(
-        np.array(["start/begin", "x", "y", "nothing"], dtype=object), (centre + np.eye(16)[:4]).astype(np.float32), "t"
-    )
+    center = genes.vectors.mean(axis=0)
+    vectors = (center + np.eye(16)[:4]).astype(np.float32)
+    phrases = _words.phrases_of(dict(zip(["start/begin", "x", "y", "nothing"], vectors, strict=True)), genes)
     monkeypatch.setattr(_words, "shipped_lexicon", lambda genes: phrases)
 
 
 def test_planted_genes_and_concepts_lead(fork: anndata.AnnData, lexicon: None) -> None:
-    adata = lx.tl.trends(fork, key="X_text", n_curves=20, copy=True)
+    adata = lx.tl.trends(fork, use_rep="X_text", copy=True)
     found = adata.uns["lexicell"]["X_text"]["trends"]
     table = found["table"].set_index("feature")
     start = table.loc[[f"g{i}" for i in range(20)]]
@@ -72,13 +71,13 @@ def test_planted_genes_and_concepts_lead(fork: anndata.AnnData, lexicon: None) -
     assert table.loc["start/begin", "explained"] > 0.7
     assert table.loc["start/begin", "rank"] == 1
     assert table.loc["start/begin", "kind"] == "concept"
-    assert found["curves"].shape == (100, 24)
+    assert found["curves"].shape == (100, 104)
     assert "descriptive" in found["params"]["note"]
     assert not {"p", "q", "p_value"} & set(found["table"])
 
 
 def test_concepts_that_set_branches_apart(fork: anndata.AnnData, lexicon: None) -> None:
-    adata = lx.tl.trends(fork, key="X_text", copy=True)
+    adata = lx.tl.trends(fork, use_rep="X_text", copy=True)
     table = adata.uns["lexicell"]["X_text"]["trends"]["branches"]
     concepts = table[table["kind"] == "concept"].set_index("feature")["d"]
     assert set(concepts.index[:2]) == {"x", "y"}
@@ -90,7 +89,7 @@ def test_concepts_that_set_branches_apart(fork: anndata.AnnData, lexicon: None) 
 
 def test_one_branch_leaves_out_the_cells_of_the_other(fork: anndata.AnnData) -> None:
     with pytest.warns(UserWarning, match="no concepts along the trajectory"):
-        adata = lx.tl.trends(fork, key="X_text", branch="branch 1", features=["g20", "g40"], copy=True)
+        adata = lx.tl.trends(fork, use_rep="X_text", branch="branch 1", features=["g20", "g40"], copy=True)
     found = adata.uns["lexicell"]["X_text"]["trends"]
     on = fork.obs["text_branch"].isin(["trunk", "branch 1"])
     assert found["params"]["n_cells"] == on.sum()
@@ -101,7 +100,7 @@ def test_one_branch_leaves_out_the_cells_of_the_other(fork: anndata.AnnData) -> 
 
 
 def test_trends_survive_the_file(fork: anndata.AnnData, lexicon: None, tmp_path: Path) -> None:
-    adata = lx.tl.trends(fork, key="X_text_fused", copy=True)
+    adata = lx.tl.trends(fork, use_rep="X_text_fused", copy=True)
     adata.write_h5ad(tmp_path / "a.h5ad")
     back = anndata.read_h5ad(tmp_path / "a.h5ad").uns["lexicell"]["X_text_fused"]["trends"]
     before = adata.uns["lexicell"]["X_text_fused"]["trends"]
@@ -113,7 +112,7 @@ def test_trends_survive_the_file(fork: anndata.AnnData, lexicon: None, tmp_path:
     ("options", "error", "message"),
     [
         pytest.param(
-            {"key": "X_no"}, MissingKeyError, r"no result 'trajectory' .*'X_no'.*; there is one under", id="key"
+            {"use_rep": "X_no"}, MissingKeyError, r"no result 'trajectory' .*'X_no'.*; there is one under", id="key"
         ),
         pytest.param({"features": ["zz"]}, InputError, r"genes not in the data: 'zz'", id="gene"),
         pytest.param({"branch": "branch 9"}, InputError, r"unknown terminal branch.*'branch 1'", id="branch"),
@@ -123,39 +122,72 @@ def test_trends_survive_the_file(fork: anndata.AnnData, lexicon: None, tmp_path:
 )
 def test_mistakes(fork: anndata.AnnData, options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        lx.tl.trends(fork, **{"key": "X_text", "words": False, "copy": True, **options})
+        lx.tl.trends(fork, **{"use_rep": "X_text", "queries": [], "copy": True, **options})
+
+
+def staged(adata: anndata.AnnData) -> anndata.AnnData:
+    """Eight donors: four of the first stage hold the earlier cells, four of the last the later ones."""
+    adata = adata.copy()
+    late = (adata.obs["time"] > 0.5).to_numpy()
+    adata.obs["stage"] = late.astype(int)
+    adata.obs["donor"] = [f"d{i % 4 + 4 * is_late}" for i, is_late in enumerate(late)]
+    return adata
 
 
 @pytest.mark.parametrize("key", ["X_text", "X_text_fused", "X_expression"])
-def test_genes_add_up_to_the_movement(fork: anndata.AnnData, key: str) -> None:
-    adata = lx.tl.movement(fork, start=(0, 0.2), end="branch 1", key=key, copy=True)
-    found = adata.uns["lexicell"][key]["movement"]
-    assert found["table"]["part"].sum() == pytest.approx(1, abs=1e-6)
-    assert found["params"]["rest"] < 1e-4
-    prefix = {"X_text": "text", "X_text_fused": "text_fused", "X_expression": "expression"}[key]
-    mine = fork.obs.loc[fork.obs[f"{prefix}_branch"] == "branch 1", "truth"].mode()[0]
-    risen = {f"g{i}" for i in (range(20, 40) if mine == "x" else range(40, 60))}
-    top = set(found["table"]["gene"][:20])
-    assert len(top & (risen | {f"g{i}" for i in range(20)})) >= 16
+def test_genes_of_a_progression_add_up_to_the_difference_of_stages(fork: anndata.AnnData, key: str) -> None:
+    adata = staged(fork)
+    adata.obs["kind"] = np.where(adata.obs["truth"] == "y", "y", "not y")
+    lx.tl.progression(adata, stage="stage", donor="donor", use_rep=key)
+    found = adata.uns["lexicell"][key]["progression"]
+    table = found["genes"]
+    assert found["params"]["no_genes"] == ""
+    assert set(table["cell_type"]) == {"all cells"}
+    assert table["part"].sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(table["part_text"] + table["part_expression"], table["part"], atol=1e-12)
+    top = set(table["gene"][:20])
+    assert len(top & {f"g{i}" for i in range(60)}) >= 16
+    lx.tl.progression(adata, stage="stage", donor="donor", cell_type="kind", use_rep=key)
+    by_type = adata.uns["lexicell"][key]["progression"]["genes"]
+    lx.tl.explain(adata, groupby="stage", group="1", reference="0", subset={"kind": "not y"}, use_rep=key)
+    explained = adata.uns["lexicell"][key]["explain"]["table"]
+    mine = by_type[by_type["cell_type"] == "not y"]
+    assert mine["gene"].tolist() == explained["gene"].tolist()
+    np.testing.assert_allclose(mine["part"], explained["part"], rtol=1e-9)
 
 
-def test_movement_of_changed_data_is_refused(fork: anndata.AnnData) -> None:
-    adata = fork.copy()
+def test_a_part_of_a_progression_is_what_a_loop_gives(fork: anndata.AnnData) -> None:
+    adata = staged(fork)
+    lx.tl.progression(adata, stage="stage", donor="donor", use_rep="X_expression")
+    table = adata.uns["lexicell"]["X_expression"]["progression"]["genes"]
+    entry = adata.uns["lexicell"]["X_expression"]
+    late = adata.obs["stage"].to_numpy() == 1
+    points = adata.obsm["X_expression"].astype(float)
+    delta = points[late].mean(axis=0) - points[~late].mean(axis=0)
+    counts = adata.X.toarray().astype(float)
+    log = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+    for row in table[table["rank"] > 0].itertuples():
+        column, place = adata.var_names.get_loc(row.gene), list(entry["hvg"]).index(row.gene)
+        z = np.clip((log[:, column] - entry["mean"][place]) / entry["sd"][place], -10, 10)
+        change = z[late].mean() - z[~late].mean()
+        assert row.change == pytest.approx(change, rel=1e-4)
+        assert row.part == pytest.approx(change * (entry["loadings"][place] @ delta) / (delta @ delta), rel=1e-3)
+
+
+def test_genes_of_changed_data_are_not_given(fork: anndata.AnnData, genes: GeneEmbedding) -> None:
+    adata = staged(fork)
+    options: dict[str, Any] = {"stage": "stage", "donor": "donor", "use_rep": "X_text"}
+    lx.tl.progression(adata, **options)
+    before = adata.uns["lexicell"]["X_text"]["progression"]["table"]
     adata.X = sp.csr_matrix(np.random.default_rng(0).permutation(adata.X.toarray()))
-    with pytest.raises(InputError, match="have changed since it was computed"):
-        lx.tl.movement(adata, start=(0, 0.2), end=(0.6, 1), key="X_text")
-
-
-def test_movement_of_another_preset_is_refused(fork: anndata.AnnData, genes: GeneEmbedding) -> None:
-    adata = fork.copy()
-    lx.emb.cells(adata, genes, preset="paper", key_added="X_paper", store_genes=True)
-    lx.tl.trajectory(adata, root="c0", use_rep="X_paper", n_bootstraps=0)
-    with pytest.raises(InputError, match="preset 'paper', whose movement is not a fixed sum"):
-        lx.tl.movement(adata, start=(0, 0.2), end=(0.6, 1), key="X_paper")
-    with pytest.raises(InputError, match="holds 0 cells"):
-        lx.tl.movement(adata, start=(2, 3), end=(0.6, 1), key="X_text")
-    with pytest.raises(InputError, match="is no interval"):
-        lx.tl.movement(adata, start=3, end=(0.6, 1), key="X_text")  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match=r"no genes behind the progression: .* changed since it was made"):
+        lx.tl.progression(adata, **options)
+    found = adata.uns["lexicell"]["X_text"]["progression"]
+    assert "genes" not in found
+    assert "changed since" in found["params"]["no_genes"]
+    pd.testing.assert_frame_equal(found["table"], before)
+    with pytest.raises(InputError, match="changed since it was made"):
+        lx.tl.progression(adata, genes=genes, **options)
 
 
 def cohort(shift: float, n_donors: int = 9, seed: int = 0, per_donor: int = 40) -> anndata.AnnData:
@@ -179,7 +211,7 @@ def cohort(shift: float, n_donors: int = 9, seed: int = 0, per_donor: int = 40) 
 
 def progress(adata: anndata.AnnData, root: str = "stage=control", **options: Any) -> dict[str, Any]:
     lx.tl.trajectory(adata, root=root, use_rep="X_text", n_bootstraps=0)
-    options = {"stage": "stage", "donor": "donor", "key": "X_text", **options}
+    options = {"stage": "stage", "donor": "donor", "use_rep": "X_text", **options}
     lx.tl.progression(adata, **options)
     return dict(adata.uns["lexicell"]["X_text"]["progression"])
 
@@ -193,9 +225,19 @@ def test_the_type_that_moves_is_found_and_the_other_is_not() -> None:
     assert table.loc["t1", "last"] > table.loc["t1", "first"]
     assert table.loc["t2", "p"] > 0.05
     assert found["params"]["root_rechosen"]
+    assert "nothing is recorded" in found["params"]["no_genes"]
     donors = found["donors"]
     assert len(donors) == 18
     assert donors["n_cells"].sum() == 360
+
+
+def test_a_root_in_a_column_that_says_the_stage_in_other_words_is_chosen_again_too() -> None:
+    adata = cohort(0.05, n_donors=6)
+    plain = progress(adata.copy())
+    adata.obs["condition"] = np.where(adata.obs["stage"] == "control", "healthy", "ill")
+    other = progress(adata, root="condition=healthy")
+    assert other["params"]["root_rechosen"]
+    assert other["table"]["p"].to_numpy() == pytest.approx(plain["table"]["p"].to_numpy())
 
 
 def test_p_from_a_fixed_root_against_every_arrangement_by_hand() -> None:
@@ -269,7 +311,7 @@ def noise() -> anndata.AnnData:
 
 def test_a_split_tests_honestly_where_the_same_counts_would_not(noise: anndata.AnnData) -> None:
     """Noise, ordered by its first component: genes follow it in the counts it was made from, and not in the others."""
-    from lexicell.core.trends import trend_test
+    from lexicell.core.trajectory.trends import trend_test
 
     adata = noise.copy()
     lx.emb.expression_pca(adata, layer="split_a", n_top_genes=40, n_components=2)
@@ -288,7 +330,7 @@ def test_planted_trends_are_found_in_the_other_half(fork: anndata.AnnData) -> No
     lx.tl.split_counts(adata)
     lx.emb.expression_pca(adata, layer="split_a", n_top_genes=100)
     lx.tl.trajectory(adata, root="c0", use_rep="X_expression", n_bootstraps=0)
-    lx.tl.trends(adata, key="X_expression", test_layer="split_b", words=False)
+    lx.tl.trends(adata, use_rep="X_expression", test_layer="split_b", queries=[])
     found = adata.uns["lexicell"]["X_expression"]["trends"]
     table = found["table"].set_index("feature")
     assert (table.loc[[f"g{i}" for i in range(20)], "q"] < 0.01).all()
@@ -302,8 +344,10 @@ def test_molecules_that_the_order_has_seen_are_not_tested(noise: anndata.AnnData
     lx.emb.expression_pca(adata, layer="split_b", n_top_genes=100, n_components=5)
     lx.tl.trajectory(adata, root="c0", use_rep="X_expression", n_bootstraps=0)
     with pytest.raises(InputError, match="the same molecules"):
-        lx.tl.trends(adata, key="X_expression", test_layer="split_b", words=False)
+        lx.tl.trends(adata, use_rep="X_expression", test_layer="split_b", queries=[])
     with pytest.raises(MissingKeyError, match="'nothing'"):
-        lx.tl.trends(adata, key="X_expression", test_layer="nothing", words=False)
-    with pytest.raises(InputError, match="give one of them"):
-        lx.tl.trends(adata, key="X_expression", test_layer="split_a", layer="split_a", words=False)
+        lx.tl.trends(adata, use_rep="X_expression", test_layer="nothing", queries=[])
+    with pytest.raises(InputError, match="leave out expression"):
+        lx.tl.trends(
+            adata, use_rep="X_expression", test_layer="split_a", expression=lx.Expression("split_a"), queries=[]
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from .._errors import InputError
-from .._io import check_writable, write_aside
+from .._files import check_file, write_file
 
 # Each adds its sections when imported.
 from . import _background, _labels, _overview, _trajectory, _vulnerability, _words  # noqa: F401
@@ -30,12 +30,12 @@ def report(
     use_rep: str | None = None,
     color: str | Sequence[str] = (),
     title: str = "Cells in words",
-) -> None:
+) -> Path:
     """Write what lexicell found as one HTML file: figures inline, nothing loaded from elsewhere, printable.
 
     Sections: what was done, the map, the clusters with their genes and words, the comparison with expression,
     coverage, what other tools found, provenance, and how to cite. Parts that were not computed are left out.
-    Simulated (planted) data is labelled as such at the top. Nothing is computed anew and `adata` is only read.
+    Simulated (planted) data is labeled as such at the top. Nothing is computed anew and `adata` is only read.
 
     Parameters
     ----------
@@ -50,12 +50,16 @@ def report(
     title
         Heading of the page.
 
+    Returns
+    -------
+    The path that was written.
+
     Raises
     ------
     MissingKeyError
         If `use_rep` or a column is not there.
     InputError
-        If nothing of lexicell's stands in the object, or `path` cannot be written.
+        If the object holds nothing that lexicell made, or `path` cannot be written.
 
     Examples
     --------
@@ -68,17 +72,18 @@ def report(
     path = Path(path)
     if path.is_dir():
         raise InputError(f"'{path}' is a folder; name a file, e.g. '{path / 'report.html'}'")
-    check_writable(path)
+    check_file(path, inputs=[adata.filename] if adata.isbacked else [])
     ctx = make_context(adata, use_rep, [color] if isinstance(color, str) else list(color))
     if not ctx.use_rep and not ctx.planted:
-        raise InputError("nothing of lexicell's stands in this object; embed cells first with lexicell.emb.cells")
+        raise InputError("this object holds nothing that lexicell made; embed cells first with lexicell.emb.cells")
     _overview.check_labels(ctx)
     page = _page(ctx, title)
-    write_aside(path, lambda p: p.write_text(page, encoding="utf-8", errors="replace"))
+    write_file(path, lambda aside: aside.write_text(page, encoding="utf-8", errors="replace"))
+    return path
 
 
 def _page(ctx: Context, title: str) -> str:
-    # Sections come first, because they note what the warnings above them say.
+    # Sections are written first, because they note what the warnings at the top say.
     written = [(s, made) for s in SECTIONS if (made := s.write(ctx)) is not None]
     body = [
         tag(
@@ -116,19 +121,21 @@ def _page(ctx: Context, title: str) -> str:
     )
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     foot = tag("footer", tag("div", f"Written by lexicell {__version__} on {today}. This file is self-contained."))
-    content = join([
-        tag("a", "Skip to the content", href="#content", class_="skip"),
-        top,
-        tag("nav", tag("ul", *links), aria_label="Sections"),
-        tag("main", _planted(ctx), _notices(ctx), *body, id="content"),
-        foot,
-    ])  # fmt: skip
+    content = join(
+        [
+            tag("a", "Skip to the content", href="#content", class_="skip"),
+            top,
+            tag("nav", tag("ul", *links), aria_label="Sections"),
+            tag("main", _planted(ctx), _notices(ctx), *body, id="content"),
+            foot,
+        ]
+    )
     return "<!DOCTYPE html>\n" + tag("html", head, tag("body", content), lang="en")
 
 
 def _lead(ctx: Context) -> str:
     if ctx.planted:
-        return "Simulated data: donors, conditions and a disease programme were planted on top of real cells."
+        return "Simulated data: donors, conditions and a disease program were planted on top of real cells."
     organism = text_of(ctx.text.get("provenance", {}).get("organism", ""))
     whose = f"{organism} cells" if organism else "cells"
     return f"A description of {ctx.adata.n_obs:,} {whose} by what is written about the genes they express."
@@ -141,11 +148,15 @@ def _planted(ctx: Context) -> Html:
     return tag(
         "div",
         tag("h2", "Planted data: not a finding about real tissue"),
-        tag("p", "Only the cells the simulation started from are real. Donors, conditions and the effect were made "
-                 "up, so that tools have a truth to be compared with:"),
+        tag(
+            "p",
+            "Only the cells the simulation started from are real. Donors, conditions and the effect were made "
+            "up, so that tools have a truth to be compared with:",
+        ),
         tag("ul", *rows),
-        class_="box planted", role="note",
-    )  # fmt: skip
+        class_="box planted",
+        role="note",
+    )
 
 
 def _notices(ctx: Context) -> Html:

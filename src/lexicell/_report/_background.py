@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, _keys
-from ..sources._names import is_mitochondrial, is_ribosomal
+from ..sources import is_mitochondrial, is_ribosomal
 from ._context import Context, section, text_of
 from ._html import Column, Html, details, figure, join, number, percent, table, tag
 
@@ -47,8 +47,13 @@ def _coverage(ctx: Context) -> Html | None:
     total = str(ctx.text.get("params", {}).get("library_size", ""))
     if total:
         # Shares are of all counts of a cell; those of genes that are not in the matrix cannot have a text.
-        parts.append(tag("p", f"These are shares of the totals in “{total}”, which count genes that are not in this "
-                         "matrix too.", class_="note"))  # fmt: skip
+        parts.append(
+            tag(
+                "p",
+                f"These are shares of the totals in “{total}”, which count genes that are not in this matrix too.",
+                class_="note",
+            )
+        )
     elif np.median(share) < _LOW:
         ctx.notices.append(
             f"In the median cell only {percent(np.median(share))} of the counts belong to genes with a text. "
@@ -107,10 +112,15 @@ def _dominated(ctx: Context, total: np.ndarray[Any, Any]) -> None:
 def _provenance(ctx: Context) -> Html | None:
     parts = []
     if ctx.text:
-        parts.append(_keys_table("Gene texts and vectors", {
-            **{str(k): v for k, v in ctx.text.get("provenance", {}).items()},
-            "hash of the gene embedding": ctx.text["gene_embedding"],
-        }))  # fmt: skip
+        parts.append(
+            _keys_table(
+                "Gene texts and vectors",
+                {
+                    **{str(k): v for k, v in ctx.text.get("provenance", {}).items()},
+                    "hash of the gene embedding": ctx.text["gene_embedding"],
+                },
+            )
+        )
         parts.append(_keys_table(f"Cell embedding {ctx.text_key}", ctx.text.get("params", {})))
         if "space" in ctx.text:
             space = ctx.text["space"]
@@ -118,8 +128,8 @@ def _provenance(ctx: Context) -> Html | None:
             if int(space.get("rank", 0)) > int(space["k"]):
                 n, k, rank = (int(space[name]) for name in ("n_genes", "k", "rank"))
                 ctx.notices.append(
-                    f"{n:,} genes bear only {k} of the {rank} directions of their texts; with more genes the "
-                    "texts could say more."
+                    f"{n:,} genes are too few to estimate all {rank} text dimensions; {k} are used. With more genes "
+                    "the texts could tell more."
                 )
     if ctx.entry.get("based_on"):
         parts.append(_keys_table(f"Fusion {ctx.use_rep}", ctx.entry.get("params", {})))
@@ -170,7 +180,7 @@ def _cite(ctx: Context) -> Html | None:
 
 
 def size_of(ctx: Context) -> list[tuple[str, str]]:
-    """The numbers that stand at the top: value and what it is."""
+    """The numbers at the top: value and what it is."""
     cards = [(number(ctx.adata.n_obs), "cells"), (number(ctx.adata.n_vars), "genes")]
     if ctx.text:
         cards.append((number(len(np.asarray(ctx.text["genes"]))), "genes with a text"))

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from .. import _keys
-from .._errors import InputError, check_key
+from .._errors import InputError, check_column, check_key
+from .._expression import Values, read_values
 from .._results import recorded
-from .._values import Values, read_values
 from ._html import Html
 
 if TYPE_CHECKING:
@@ -133,9 +133,8 @@ def make_context(adata: AnnData, use_rep: str | None, color: list[str]) -> Conte
         clustered = [k for k in known if "cluster" in recorded(adata, k)]
         first = [k for k in (_keys.X_FUSED, _keys.X_TEXT) if k in (clustered or known)]
         use_rep = next(iter([*first, *clustered, *known]), "")
-    columns = [str(c) for c in adata.obs.columns]
     for column in color:
-        check_key(column, columns, "column in obs")
+        check_column(adata.obs, column)
     return Context(adata, use_rep, list(dict.fromkeys(color)))
 
 

@@ -20,7 +20,7 @@ __all__ = ["Column", "Html", "details", "figure", "join", "number", "percent", "
 
 
 class Html(str):
-    """Text that is markup already. Everything else is escaped before it stands in the page."""
+    """Text that is markup already. Everything else is escaped before it goes into the page."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ def _safe(part: object) -> str:
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Html:
-    """Write one element; `class_` stands for class, underscores in other names for hyphens."""
+    """Write one element; `class_` is class, and underscores in other names are hyphens."""
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value), quote=True)}"'
         for key, value in attributes.items()
@@ -71,7 +71,9 @@ class Column:
     @property
     def style(self) -> str | None:
         """Class of its cells."""
-        return "num" if self.is_number else "wide" if self.is_wide else None
+        if self.is_number:
+            return "num"
+        return "wide" if self.is_wide else None
 
 
 def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Html:
@@ -80,10 +82,9 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]
     body = []
     for row in rows:
         cells = [
-            tag("th" if i == 0 else "td", c.show(value), scope="row" if i == 0 else None,
-                class_=c.style)
+            tag("th" if i == 0 else "td", c.show(value), scope="row" if i == 0 else None, class_=c.style)
             for i, (c, value) in enumerate(zip(columns, row, strict=True))
-        ]  # fmt: skip
+        ]
         body.append(tag("tr", *cells))
     made = tag("table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *body))
     return tag("div", made, class_="scroll")
@@ -97,12 +98,12 @@ def bar(share: float, color: str = "var(--accent)") -> Html:
 
 
 def swatch(color: str) -> Html:
-    """Draw a dot in the colour that stands for a group in the figures."""
+    """Draw a dot in the color of a group in the figures."""
     return tag("span", class_="swatch", style=f"background:{color}", aria_hidden="true")
 
 
 def legend(entries: Iterable[tuple[str, str, str]]) -> Html:
-    """List what colours stand for: colour, name and a remark such as a number of cells."""
+    """List the meaning of colors: color, name and a remark such as a number of cells."""
     items = [tag("li", swatch(color), name, " ", tag("small", remark)) for color, name, remark in entries]
     return tag("ul", *items, class_="legend")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import _keys
 from ._context import Context, section
-from ._html import Column, Html, figure, join, number, percent, table, tag
+from ._html import Column, Html, figure, join, tag
+from ._words import frame_table, number_column, percent_column
 
 __all__: list[str] = []
 
@@ -23,27 +24,26 @@ def _suggested(ctx: Context) -> Html | None:
     parts = []
     for key, found in _found(ctx, "scores"):
         rows = found["table"]
-        columns = [
-            Column("Group"), Column("Cells", number, is_number=True), Column("Suggested"), Column("Best"),
-            Column("Runner-up"), Column("Score", lambda v: number(v, 2), is_number=True),
-            Column("Lead", lambda v: number(v, 2), is_number=True),
-            Column("Share", percent, is_number=True, note="cells of the group with that best type"),
-        ]  # fmt: skip
-        names = ["group", "cells", "suggested", "best", "runner_up", "score", "margin", "share"]
+        columns = {
+            "group": Column("Group"),
+            "cells": number_column("Cells"),
+            "suggested": Column("Suggested"),
+            "best": Column("Best"),
+            "runner_up": Column("Runner-up"),
+            "score": number_column("Score", 2),
+            "margin": number_column("Lead", 2),
+            "share": percent_column("Share", note="cells of the group with that best type"),
+        }
         text = (
-            "Suggestions from descriptions of cell types, not labels: scores compare the cells of this data set with "
-            "each other, so a type that is not there still has a best group. Unsure means that the score or its lead "
-            "over the runner-up is small."
+            "Suggestions, not labels. A type is suggested only if some cells stand out for it. Unsure means that its "
+            "lead over the runner-up is small; none of these, that the cells stand out for no candidate."
         )
         parts += [
             tag("p", text),
-            table(f"Suggestions, from {found['params']['source']}", columns, rows[names].itertuples(index=False)),
-            figure(pl.annotate(ctx.adata, key=key), "Mean score of each group for each candidate type"),
+            frame_table(f"Suggestions, from {found['params']['source']}", rows, columns),
         ]
-        if "types" in found and found["types"]["marker_look_up"].ne("").any():
-            looked = found["types"].query("marker_look_up != ''")
-            named = ", ".join(f"{t}: {m}" for t, m in zip(looked["type"], looked["marker_look_up"], strict=True))
-            parts.append(tag("p", f"Descriptions named gene symbols, which were masked ({named}).", class_="note"))
+        if not found["scores"].empty:
+            parts.append(figure(pl.annotate(ctx.adata, key=key), "Mean score of each group for each candidate type"))
     return join(parts) if parts else None
 
 
@@ -55,26 +55,28 @@ def _transferred(ctx: Context) -> Html | None:
     for key, found in _found(ctx, "advice"):
         rows = found["table"]
         if ((rows["p"] > 0.05) & (rows["method"] != "expression")).any():
-            ctx.notices.append("Texts tie the two data sets of a label transfer together no better than chance.")
-        columns = [
-            Column("Source"), Column("Method"), Column("Classifier"), Column("Cells", number, is_number=True),
-            Column("Shared genes", number, is_number=True), Column("Strength", lambda v: number(v, 1), is_number=True,
-            note="agreement of the components in text, against shuffled texts"),
-            Column("p", lambda v: number(v, 3), is_number=True),
-        ]  # fmt: skip
-        names = ["source", "method", "classifier", "cells", "shared_genes", "strength", "p"]
-        parts += [
-            tag("p", str(found["advice"])),
-            table("Where the labels come from", columns, rows[names].itertuples(index=False)),
-        ]
+            ctx.notices.append("The texts link the two data sets of a label transfer no better than chance.")
+        columns = {
+            "source": Column("Labeled data"),
+            "method": Column("Method"),
+            "cells": number_column("Cells"),
+            "shared_genes": number_column("Shared genes"),
+            "strength": number_column(
+                "Strength", 1, note="agreement of the components by their texts, divided by that of shuffled texts"
+            ),
+            "p": number_column("p", 3),
+        }
+        parts += [tag("p", str(found["advice"])), frame_table("Where the labels come from", rows, columns)]
         if "report" in found:
-            heads = [
-                Column("Class"), Column("Cells", number, is_number=True), Column("Recall", percent, is_number=True),
-                Column("Precision", percent, is_number=True), Column("Unsure", percent, is_number=True),
-            ]  # fmt: skip
-            shown = found["report"][["class", "cells", "recall", "precision", "unsure"]]
+            columns = {
+                "class": Column("Class"),
+                "cells": number_column("Cells"),
+                "recall": percent_column("Recall"),
+                "precision": percent_column("Precision"),
+                "unsure": percent_column("Unsure"),
+            }
             parts += [
-                table("Against known labels", heads, shown.itertuples(index=False)),
+                frame_table("Against known labels", found["report"], columns),
                 figure(pl.transfer(ctx.adata, key=key, kind="confusion"), "Known labels against transferred ones"),
             ]
         if "umap" in found.get("source", {}):
@@ -82,7 +84,7 @@ def _transferred(ctx: Context) -> Html | None:
                 figure(
                     pl.transfer(ctx.adata, key=key, kind="map"),
                     "Cells of both data sets on one map",
-                    "Dots: source. Crosses: this data set, by transferred label.",
+                    "Dots: labeled data. Crosses: this data set, by transferred label.",
                 )
             )
     return join(parts) if parts else None

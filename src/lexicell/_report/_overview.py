@@ -10,7 +10,8 @@ import pandas as pd
 from .. import _keys
 from .._results import recorded
 from ..core.agreement import adjusted_rand
-from ..pl import _draw
+from ..core.pooling.presets import in_words
+from ..pl import GREY, as_categories, category_colors
 from ._context import Context, is_categorical, section, text_of
 from ._html import Column, Html, bar, details, figure, join, legend, number, percent, swatch, table, tag
 
@@ -18,15 +19,6 @@ __all__ = ["representations"]
 
 WEAK = 3.0
 """Words below this z are shown pale."""
-
-_PRESETS = {
-    "paper": "the average of the text vectors of its most expressed genes, weighted by log expression",
-    "genept-w": "the sum of its genes' text vectors weighted by log expression, scaled to unit length",
-    "scelmo-wa": "the average of its genes' text vectors weighted by log expression",
-    "scelmo-aa": "the sum of its genes' text vectors weighted by log expression, over the number of genes",
-    "whitened": "the sum of its genes' whitened text vectors, weighted by how far each gene lies from its mean",
-    "genept-s": "the vector of a sentence that lists its most expressed genes",
-}
 
 
 @section(10, "done", "What was done")
@@ -38,23 +30,41 @@ def _what(ctx: Context) -> Html | None:
     source, embedder = provenance.get("source", "an unknown source"), provenance.get("embedder", "an unknown embedder")
     n = len(np.asarray(ctx.text["genes"]))
     parts = [
-        tag("p", f"For {n:,} of {ctx.adata.n_vars:,} genes a text was found (source: {source}). A language model "
-                 f"({embedder}) turned each text into a vector, so that genes with similar texts lie close together."),
-        tag("p", f"Each cell is then {_PRESETS.get(preset, 'a combination of the vectors of its genes')} "
-                 f"(preset “{preset}”), which gives {dims} numbers a cell in obsm[", tag("code", ctx.text_key), "]."),
-    ]  # fmt: skip
+        tag(
+            "p",
+            f"For {n:,} of {ctx.adata.n_vars:,} genes a text was found (source: {source}). A language model "
+            f"({embedder}) turned each text into a vector, so that genes with similar texts lie close together.",
+        ),
+        tag(
+            "p",
+            f"Each cell is then {in_words(preset)} (preset “{preset}”), which gives {dims} numbers per cell in obsm[",
+            tag("code", ctx.text_key),
+            "].",
+        ),
+    ]
     if ctx.entry.get("based_on"):
         p = ctx.entry.get("params", {})
         n_components = np.shape(ctx.adata.obsm[ctx.use_rep])[1]
-        parts.append(tag("p", f"Text and expression were joined: the first {n_components} principal components of "
-                         f"both, side by side, in which text brings {percent(p.get('a', np.nan))} of the variance "
-                         f"and the expression of {len(np.asarray(ctx.entry['hvg'])):,} variable genes the "
-                         "rest."))  # fmt: skip
+        parts.append(
+            tag(
+                "p",
+                f"Text and expression were joined: the first {n_components} principal components of "
+                f"both, side by side, in which text brings {percent(p.get('a', np.nan))} of the variance "
+                f"and the expression of {len(np.asarray(ctx.entry['hvg'])):,} variable genes the "
+                "rest.",
+            )
+        )
     if ctx.clusters:
         p = ctx.clusters["params"]
         how = f"Leiden at resolution {float(p['resolution']):.3g}" if p["method"] == "leiden" else "k-means"
-        parts.append(tag("p", f"{how} found {int(p['n_clusters'])} clusters on obsm[", tag("code", ctx.use_rep), "] "
-                         f"({int(p['n_neighbors'])} neighbours a cell, seed {int(p['seed'])})."))  # fmt: skip
+        parts.append(
+            tag(
+                "p",
+                f"{how} found {int(p['n_clusters'])} clusters on obsm[",
+                tag("code", ctx.use_rep),
+                f"] ({int(p['n_neighbors'])} neighbors per cell, seed {int(p['seed'])}).",
+            )
+        )
     return join(parts)
 
 
@@ -71,12 +81,16 @@ def _map(ctx: Context) -> Html | None:
     for column in columns or [None]:
         ax = pl.embedding(ctx.adata, basis=key, color=column, legend="none")
         ax.set_title("")
-        about = f"coloured by {column}" if column else "in one colour"
+        about = f"colored by {column}" if column else "in one color"
         drawn.append(
             figure(ax, f"Map of {ctx.adata.n_obs:,} cells, {about}.", _about(ctx, column), _colors(ctx, column))
         )
-    note = tag("p", "Each dot is a cell; cells that are described alike lie together. Distances between groups on such "
-                    "a map mean little, and sizes of groups nothing.", class_="note")  # fmt: skip
+    note = tag(
+        "p",
+        "Each dot is a cell; cells that are described alike lie together. Distances between groups on such "
+        "a map mean little, and sizes of groups nothing.",
+        class_="note",
+    )
     return join([note, tag("div", *drawn, class_="figures")])
 
 
@@ -88,14 +102,14 @@ def _about(ctx: Context, column: str | None) -> object:
 
 
 def _colors(ctx: Context, column: str | None) -> Html | None:
-    """What the colours of a column of labels stand for; None for numbers, which have their colour bar."""
+    """The legend of a column of labels; None for numbers, which have their color bar."""
     if column is None or not is_categorical(ctx.adata.obs[column]):
         return None
-    names, codes = _draw.as_categories(ctx.adata.obs[column])
+    names, codes = as_categories(ctx.adata.obs[column])
     size = [f"{n:,}" for n in np.bincount(codes[codes >= 0], minlength=len(names))]
-    entries = list(zip(_draw.category_colors(ctx.adata, column, names), names, size, strict=True))
+    entries = list(zip(category_colors(ctx.adata, column, names), names, size, strict=True))
     if (codes < 0).any():
-        entries.append((_draw.GREY, "no label", f"{int((codes < 0).sum()):,}"))
+        entries.append((GREY, "no label", f"{int((codes < 0).sum()):,}"))
     return legend(entries)
 
 
@@ -106,7 +120,7 @@ def _clusters(ctx: Context) -> Html | None:
     rows, made = pd.DataFrame(ctx.clusters["table"]), ctx.clusters
     column = str(made["params"]["key_added"])
     names = [str(i) for i in rows.index]
-    colors = dict(zip(names, _draw.category_colors(ctx.adata, column, names), strict=True))
+    colors = dict(zip(names, category_colors(ctx.adata, column, names), strict=True))
     columns = [
         Column("Cluster", lambda name: join([swatch(colors[name]), name])),
         Column("Cells", number, is_number=True),
@@ -125,27 +139,36 @@ def _clusters(ctx: Context) -> Html | None:
         columns.append(Column("Top genes", lambda v: tag("span", v, class_="genes")))
         data.append(list(rows["genes"]))
     if "concepts" in made:
-        columns.append(Column("Nearest concepts", is_wide=True))
-        data.append([_word_list(made["concepts"], name) for name in names])
+        for kind, title in (("cell type", "Cell types"), ("process", "Processes")):
+            columns.append(Column(title, is_wide=True))
+            words = made["concepts"][made["concepts"]["kind"] == kind]
+            data.append([_word_list(words, name) for name in names])
     parts = [
-        tag("p", "Genes are those whose mean log expression is highest against all other cells. Concepts are phrases "
-                 "whose own nearest genes (by text) go up most in the cluster; z is the distance from random gene sets "
-                 f"of the same expression, in their standard deviations. Words below z = {WEAK:g} are pale: they may "
-                 "be chance."),
-        tag("p", "These rankings are descriptive. Clusters that were found in the same counts cannot be tested on "
-                 "them, so there are no p values.", class_="note"),
+        tag(
+            "p",
+            "Genes are those whose mean log expression is highest against all other cells. Concepts are phrases "
+            "whose genes go up further in the cluster than the best of all words does in random orders of the "
+            "genes; z is the distance from random gene sets of the same expression, in their standard deviations. "
+            f"Words below z = {WEAK:g} are pale.",
+        ),
+        tag(
+            "p",
+            "These rankings are descriptive. Clusters that were found in the same counts cannot be tested on "
+            "them, so there are no p values.",
+            class_="note",
+        ),
         table(f"{len(names)} clusters of {ctx.adata.n_obs:,} cells", columns, zip(*data, strict=True)),
-    ]  # fmt: skip
+    ]
     if "markers" in made:
         parts.append(details("More genes of each cluster", _markers(made["markers"], names)))
     weak = [n for n, s in zip(names, rows["stability"], strict=True) if np.isfinite(s) and s < 0.6]
     if weak:
+        who, its = f"Cluster {weak[0]} is", "its"
+        if len(weak) > 1:
+            who, its = f"Clusters {', '.join(weak)} are", "their"
         ctx.notices.append(
-            f"Cluster {', '.join(weak)} is not found again with other seeds (overlap below 60 %): do not build on "
-            "its borders." if len(weak) == 1 else
-            f"Clusters {', '.join(weak)} are not found again with other seeds (overlap below 60 %): do not build on "
-            "their borders."
-        )  # fmt: skip
+            f"{who} not found again with other seeds (overlap below 60 %): do not build on {its} borders."
+        )
     return join(parts)
 
 
@@ -165,7 +188,7 @@ def _word_list(concepts: pd.DataFrame, name: str, n: int = 4) -> Html:
     for concept, z, genes in zip(best["concept"], best["z"], best["genes"], strict=True):
         pale = "color:var(--soft);opacity:.75" if float(z) < WEAK else None
         items.append(tag("li", str(concept), " ", tag("small", f"z {float(z):.1f} · {genes}"), style=pale))
-    return tag("ol", *items, class_="words") if items else Html("–")
+    return tag("ol", *items, class_="words") if items else Html("no clear word")
 
 
 def _markers(markers: pd.DataFrame, names: list[str], n: int = 12) -> Html:
@@ -193,12 +216,13 @@ def representations(ctx: Context) -> list[tuple[str, str, pd.DataFrame]]:
         if made is None or str(made["params"]["key_added"]) not in ctx.adata.obs:
             continue
         entry = recorded(ctx.adata, key)
-        what = (
-            "text and expression" if entry.get("based_on")
-            else f"text ({text_of(entry['params'].get('preset', ''))})" if "gene_embedding" in entry
-            else "expression (principal components)" if "hvg" in entry
-            else "yours"
-        )  # fmt: skip
+        what = "yours"
+        if entry.get("based_on"):
+            what = "text and expression"
+        elif "gene_embedding" in entry:
+            what = f"text ({text_of(entry['params'].get('preset', ''))})"
+        elif "hvg" in entry:
+            what = "expression (principal components)"
         found.append((key, what, ctx.adata.obs[[str(made["params"]["key_added"]), *ctx.labels]]))
     return found
 
@@ -223,7 +247,7 @@ def _comparison(ctx: Context) -> Html | None:
     if ctx.labels:
         about = (
             "The adjusted Rand index (ARI) says how well clusters agree with given labels: 1 is the same partition, 0 "
-            "is chance. It stands for agreement with those labels only, and they may be imperfect themselves."
+            "is chance. It measures agreement with those labels only, and they may be imperfect themselves."
         )
         parts.insert(0, tag("p", about))
         parts.append(tag("p", _verdict(ctx, known, scores)))
@@ -262,7 +286,7 @@ def _verdict(ctx: Context, known: list[tuple[str, str, pd.DataFrame]], scores: d
 
 
 def _maps(ctx: Context, keys: list[str]) -> Html | None:
-    """The same cells on the map of each representation, all in the colours of the first labels."""
+    """The same cells on the map of each representation, all in the colors of the first labels."""
     from .. import pl
 
     color = next(iter(ctx.labels), None)
@@ -275,8 +299,8 @@ def _maps(ctx: Context, keys: list[str]) -> Html | None:
     for ax, key in zip(axes, maps, strict=True):
         pl.embedding(ctx.adata, basis=_keys.umap(_keys.prefix(key)), color=color, ax=ax, legend="none")
         ax.set_title(key)
-    alt = f"Maps of the same cells from {', '.join(maps)}, coloured by {color}."
-    about = join(["The same cells on the map of each representation, coloured by ", tag("b", color), "."])
+    alt = f"Maps of the same cells from {', '.join(maps)}, colored by {color}."
+    about = join(["The same cells on the map of each representation, colored by ", tag("b", color), "."])
     return figure(drawing, alt, about, _colors(ctx, color))
 
 

@@ -1,7 +1,8 @@
-"""Trajectories: the order, how sure it is, where it ends, and what changes along it."""
+"""Trajectories: the order, how reliable it is, where it ends, and what changes along it."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,81 +16,84 @@ __all__: list[str] = []
 
 _ROWS = 15  # genes and concepts listed
 
+_decimals = partial(number, digits=2)
+
 
 def _results(ctx: Context) -> tuple[str, dict[str, Any]]:
-    """The representation with a result: the one shown, what it rests on, or any other key of ours."""
-    keys = [ctx.use_rep, ctx.text_key, *(str(k) for k in ctx.adata.obsm), *(str(k) for k in ctx.adata.uns["lexicell"])]
-    for key in dict.fromkeys(k for k in keys if k):
-        found = recorded(ctx.adata, key)
+    """A representation with a trajectory and its results: the one shown, the text embedding behind it, or any other."""
+    for key in (ctx.use_rep, ctx.text_key, *ctx.adata.obsm):
+        if not key:
+            continue
+        found = recorded(ctx.adata, str(key))
         if isinstance(found.get("trajectory"), dict):
-            return key, found
+            return str(key), found
     return "", {}
 
 
 @section(34, "trajectory", "The order of the cells")
 def _trajectory(ctx: Context) -> Html | None:
-    key, found = _results(ctx)
+    use_rep, found = _results(ctx)
     if not found:
         return None
     result = found["trajectory"]
     ctx.notices += [str(note) for note in np.atleast_1d(result["notes"])]
-    parts = [_opening(key, result), _map(ctx, key), _ends(result), _parts_of_graph(result)]
+    parts = [_opening(use_rep, result), _map(ctx, use_rep), _ends(result), _parts_of_graph(result)]
     if "fates" in found:
-        parts += [_fates(found["fates"]), _fate_map(ctx, key)]
+        parts += [_fates(found["fates"]), _fate_map(ctx, use_rep)]
     if "trends" in found:
-        parts += _trends(ctx, key, found["trends"])
-    if "movement" in found:
-        parts.append(_movement(found["movement"]))
+        parts.append(tag("h3", "What changes along it"))
+        parts.append(tag("p", found["trends"]["params"]["note"], class_="note"))
+        parts += [_trends(ctx, use_rep, found["trends"], kind) for kind in ("gene", "concept")]
+        parts.append(_branches(found["trends"]["branches"]))
     if "progression" in found:
         parts.append(_progression(found["progression"]))
     return join(parts)
 
 
-def _opening(key: str, result: dict[str, Any]) -> Html:
+def _opening(use_rep: str, result: dict[str, Any]) -> Html:
     roots = ", ".join(str(r) for r in np.atleast_1d(result["params"]["root"]))
     rho = result["roots"]["spearman"].astype(float)
     width = float(result["components"]["interval_width"].iloc[0])
     text = (
-        f"Diffusion pseudotime on {key}, from the root “{roots}”: 0 at the root, 1 at the farthest cell. It orders "
-        "cells by likeness; that they pass through these states one after the other is an assumption."
+        f"Diffusion pseudotime on {use_rep}, from the root “{roots}”: 0 at the root, 1 at the farthest cell. It orders "
+        "cells by similarity; that they pass through these states one after the other is an assumption."
     )
+    sure = "The root is one named cell, so how the order depends on it was not tested."
     if len(rho) > 1:
         sure = (
-            f"{len(rho)} other cells that the root could have meant give orders whose rank correlation with this one "
-            f"is {number(rho.median(), 2)} in the middle and {number(rho.min(), 2)} at the lowest."
+            f"{len(rho)} other possible roots gave orders with a median rank correlation of {_decimals(rho.median())} "
+            f"with this one, {_decimals(rho.min())} at the lowest."
         )
-    else:
-        sure = "The root is one named cell, so the order's dependence on it was not looked at."
     if np.isfinite(width):
         sure += (
-            f" The 95 % interval of a cell's pseudotime over draws of cells and roots is {number(width, 2)} wide "
-            "on average."
+            " The 95 % interval of a cell's pseudotime over draws of cells and roots is "
+            f"{_decimals(width)} wide on average."
         )
     return join([tag("p", text), tag("p", sure, class_="note")])
 
 
-def _map(ctx: Context, key: str) -> Html:
+def _map(ctx: Context, use_rep: str) -> Html:
     from .. import pl
 
     return figure(
-        pl.trajectory(ctx.adata, key=key),
-        "Cells coloured by pseudotime, with the graph of their groups, the root and the ends.",
+        pl.trajectory(ctx.adata, use_rep=use_rep),
+        "Cells colored by pseudotime, with the graph of their groups, the root and the ends.",
         "Squares: roots. Triangles: where the graph ends. Dots and lines: groups of cells and how connected they are.",
     )
 
 
 def _ends(result: dict[str, Any]) -> Html:
     columns = [
-        Column("End"), Column("Cell"), Column("Group"), Column("Cells", number, is_number=True),
-        Column("Pseudotime", lambda v: number(v, 2), is_number=True),
-        Column("Found again", percent, is_number=True, note="share of draws that found this end again"),
-    ]  # fmt: skip
-    rows = [
-        (end, r["cell"], r["group"], r["n_cells"], r["pseudotime"], r["support"])
-        for end, r in result["table"].iterrows()
+        Column("End"),
+        Column("Cell"),
+        Column("Group"),
+        Column("Cells", number, is_number=True),
+        Column("Pseudotime", _decimals, is_number=True),
+        Column("Found again", percent, is_number=True, note="fraction of draws that found this end again"),
     ]
+    shown = result["table"][["cell", "group", "n_cells", "pseudotime", "support"]]
     note = "An end is where the graph ends, not a fate: types that do not descend from the root end somewhere, too."
-    return join([table("Where the order ends", columns, rows), tag("p", note, class_="note")])
+    return join([table("Where the order ends", columns, shown.itertuples(name=None)), tag("p", note, class_="note")])
 
 
 def _parts_of_graph(result: dict[str, Any]) -> Html:
@@ -99,125 +103,135 @@ def _parts_of_graph(result: dict[str, Any]) -> Html:
     columns = [
         Column("Part"),
         Column("Cells", number, is_number=True),
-        Column("Root"),
+        Column("Root", lambda root: root or "–"),
         Column("Where the root came from"),
     ]
-    rows = [(name, r["n_cells"], r["root"] or "–", r["root_from"]) for name, r in parts.head(_ROWS).iterrows()]
-    note = "The graph falls into parts that no edge joins. Pseudotime does not compare between them."
+    rows = parts[["n_cells", "root", "root_from"]].head(_ROWS).itertuples(name=None)
+    note = "The graph is not connected. Pseudotime does not compare between its parts."
     return join([tag("p", note), table("Parts of the graph", columns, rows)])
 
 
 def _fates(found: dict[str, Any]) -> Html:
     columns = [
-        Column("End"), Column("Cells of the end", number, is_number=True),
-        *(Column(c, percent, is_number=True) for c in ("Mean, all cells", "Mean, trunk", "Mean, own branch")),
-    ]  # fmt: skip
-    rows = [
-        (end, r["n_terminal"], r["mean"], r["mean_trunk"], r["mean_branch"]) for end, r in found["table"].iterrows()
+        Column("End"),
+        Column("Cells of the end", number, is_number=True),
+        Column("Mean, all cells", percent, is_number=True),
+        Column("Mean, trunk", percent, is_number=True),
+        Column("Mean, own branch", percent, is_number=True),
     ]
+    shown = found["table"][["n_terminal", "mean", "mean_trunk", "mean_branch"]]
     params = found["params"]
-    return table(f"Fate probabilities ({params['method']} {params['version']})", columns, rows)
+    caption = f"Fate probabilities ({params['method']} {params['version']})"
+    return table(caption, columns, shown.itertuples(name=None))
 
 
-def _fate_map(ctx: Context, key: str) -> Html:
+def _fate_map(ctx: Context, use_rep: str) -> Html:
     from .. import pl
 
     return figure(
-        pl.fates(ctx.adata, key=key),
-        "Cells coloured by the ends that they lead to, mixed by probability.",
-        "The nearer to white, the less is settled.",
+        pl.fates(ctx.adata, use_rep=use_rep),
+        "Cells in the colors of the ends they lead to, mixed by probability.",
+        "The closer to white, the more open the fate.",
     )
 
 
-def _trends(ctx: Context, key: str, found: dict[str, Any]) -> list[Html]:
+def _trends(ctx: Context, use_rep: str, found: dict[str, Any], kind: str) -> Html:
+    """Heat map and table of the genes, or of the concepts."""
     from .. import pl
 
-    whole, parts = (
-        found["table"],
-        [tag("h3", "What changes along it"), tag("p", found["params"]["note"], class_="note")],
+    rows = found["table"]
+    rows = rows[rows["kind"].astype(str) == kind].head(_ROWS)
+    if not len(rows):
+        return Html("")
+    drawn = figure(
+        pl.trends(ctx.adata, use_rep=use_rep, kind=kind, n_features=25),
+        f"The {kind}s that change most along pseudotime.",
+        f"{kind.capitalize()}s, each scaled to its own range.",
     )
-    for kind in ("gene", "concept"):
-        rows = whole[whole["kind"].astype(str) == kind]
-        if not len(rows):
-            continue
-        drawn = pl.trends(ctx.adata, key=key, kind=kind, n_features=25)
-        parts.append(
-            figure(
-                drawn,
-                f"The {kind}s that change most along pseudotime.",
-                f"{kind.capitalize()}s, each scaled to its own range.",
-            )
-        )
-        parts.append(details(f"The first {kind}s in numbers", _trend_table(rows.head(_ROWS), kind)))
-    branches = found["branches"]
-    if len(branches):
-        columns = [
-            Column("What"),
-            Column("Kind"),
-            Column("Higher in"),
-            Column("Than in"),
-            Column("d", lambda v: number(v, 2), is_number=True),
-        ]
-        top = branches.groupby(["branch", "against", "kind"], sort=False).head(6)
-        rows = [
-            (
-                r["feature"],
-                r["kind"],
-                *((r["branch"], r["against"]) if r["d"] > 0 else (r["against"], r["branch"])),
-                abs(r["d"]),
-            )
-            for _, r in top.iterrows()
-        ]
-        parts.append(table("What sets branches apart (Cohen's d, a description)", columns, rows))
-    return parts
+    return join([drawn, details(f"The first {kind}s in numbers", _trend_table(rows, kind))])
 
 
 def _trend_table(rows: pd.DataFrame, kind: str) -> Html:
     columns = [
         Column(kind.capitalize()),
-        Column("Explained", percent, is_number=True, note="of the variance of cells left out"),
-        Column("Peak", lambda v: number(v, 2), is_number=True),
-        Column("Steepest", lambda v: number(v, 2), is_number=True),
+        Column("Explained", percent, is_number=True, note="of the variance in cells left out"),
+        Column("Peak", _decimals, is_number=True),
+        Column("Steepest", _decimals, is_number=True),
         Column("Turns"),
-    ]  # fmt: skip
+    ]
     names = ["feature", "explained", "peak", "steepest", "turning_points"]
     if "q" in rows and kind == "gene":
-        columns.append(Column("q", lambda v: f"{float(v):.2g}", is_number=True))
+        columns.append(Column("q", _p, is_number=True))
         names.append("q")
     return table(f"{kind.capitalize()}s along the order", columns, rows[names].to_numpy().tolist())
 
 
-def _movement(found: dict[str, Any]) -> Html:
-    params = found["params"]
+def _branches(branches: pd.DataFrame) -> Html:
+    if not len(branches):
+        return Html("")
     columns = [
-        Column("Gene"),
-        Column("Part", lambda v: percent(v, 1), is_number=True),
-        Column("Change of z", lambda v: number(v, 2), is_number=True),
+        Column("What"),
+        Column("Kind"),
+        Column("Higher in"),
+        Column("Than in"),
+        Column("d", _decimals, is_number=True),
     ]
-    rows = found["table"].head(_ROWS)[["gene", "part", "change"]].to_numpy().tolist()
-    caption = f"Genes behind the movement from {params['start']} to {params['end']}; all genes together make 100 %"
-    return table(caption, columns, rows)
+    top = branches.groupby(["branch", "against", "kind"], sort=False).head(6)
+    rows = []
+    for feature, kind, branch, against, d in top[["feature", "kind", "branch", "against", "d"]].to_numpy():
+        if d > 0:
+            rows.append((feature, kind, branch, against, d))
+        else:
+            rows.append((feature, kind, against, branch, -d))
+    return table("Differences between branches (Cohen's d, a description)", columns, rows)
 
 
 def _progression(found: dict[str, Any]) -> Html:
     params = found["params"]
     columns = [
-        Column("Cell type"), Column("rho", lambda v: number(v, 2), is_number=True),
-        *(Column(c, _p, is_number=True) for c in ("p", "q", "max-T p")), Column("Donors", number, is_number=True),
-        Column("First stage", lambda v: number(v, 2), is_number=True),
-        Column("Last stage", lambda v: number(v, 2), is_number=True), Column("Remark", is_wide=True),
-    ]  # fmt: skip
-    rows = [
-        (kind, r["rho"], r["p"], r["q"], r["p_max_t"], r["n_donors"], r["first"], r["last"], r["reason"])
-        for kind, r in found["table"].iterrows()
+        Column("Cell type"),
+        Column("rho", _decimals, is_number=True),
+        Column("p", _p, is_number=True),
+        Column("q", _p, is_number=True),
+        Column("max-T p", _p, is_number=True),
+        Column("Donors", number, is_number=True),
+        Column("First stage", _decimals, is_number=True),
+        Column("Last stage", _decimals, is_number=True),
+        Column("Remark", is_wide=True),
     ]
-    again = " The root was chosen again in every arrangement." if params["root_rechosen"] else ""
+    shown = found["table"][["rho", "p", "q", "p_max_t", "n_donors", "first", "last", "reason"]]
     text = (
-        f"Whether pseudotime rises with {params['stage']}, tested over {params['donor']} by {params['n_permutations']} "
-        f"arrangements of stages over whole donors; one-sided.{again} First and last stage: where the donors' means "
-        "stand."
+        f"Does pseudotime increase with {params['stage']}? One-sided test over {params['donor']}, by "
+        f"{params['n_permutations']} arrangements of stages over whole donors."
     )
-    return join([tag("h3", "Progression"), tag("p", text), table("Progression of each type", columns, rows)])
+    if params["root_rechosen"]:
+        text += " The root was chosen again in every arrangement."
+    smallest = float(found["table"]["smallest_p"].min())
+    if smallest > 0.05:
+        text += (
+            f" This design cannot reach p < .05: the smallest possible p is {_p(smallest)}. Read the effects instead."
+        )
+    text += " First and last stage: means of the donors' mean pseudotimes."
+    rows = shown.itertuples(name=None)
+    parts = [tag("h3", "Progression"), tag("p", text), table("Progression of each type", columns, rows)]
+    if "genes" in found:
+        parts.append(_progression_genes(found["genes"], str(found["table"].index[0])))
+    return join(parts)
+
+
+def _progression_genes(genes: pd.DataFrame, cell_type: str) -> Html:
+    """The genes of the type with the smallest p."""
+    mine = genes[(genes["cell_type"].astype(str) == cell_type) & (genes["rank"] > 0)]
+    if not len(mine):
+        return Html("")
+    columns = [
+        Column("Gene"),
+        Column("Part", partial(percent, digits=1), is_number=True),
+        Column("Change of weight", _decimals, is_number=True),
+    ]
+    rows = mine.head(_ROWS)[["gene", "part", "change"]].to_numpy().tolist()
+    caption = f"Genes that make the last stage differ from the first, {cell_type}; all genes together make 100 %"
+    return table(caption, columns, rows)
 
 
 def _p(value: Any) -> str:

@@ -1,7 +1,9 @@
-"""What cells express in words, the genes behind a number, programmes and perturbations: for who did not run them."""
+"""What cells express in words, the genes behind a number, programs and perturbations."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,7 +12,7 @@ from .._results import recorded
 from ._context import Context, section
 from ._html import Column, Html, details, figure, join, number, percent, table, tag
 
-__all__: list[str] = []
+__all__ = ["frame_table", "number_column", "percent_column"]
 
 _ROWS = 40
 
@@ -22,8 +24,19 @@ def _results(ctx: Context, tool: str) -> list[tuple[str, dict[str, Any]]]:
     return [(key, result) for key, result in found if isinstance(result, dict) and "params" in result]
 
 
-def _two(value: Any) -> str:
-    return number(value, 2)
+def number_column(head: str, digits: int = 0, note: str = "") -> Column:
+    """A column of numbers with so many decimals."""
+    return Column(head, partial(number, digits=digits), is_number=True, note=note)
+
+
+def percent_column(head: str, note: str = "") -> Column:
+    """A column of shares, shown in percent."""
+    return Column(head, percent, is_number=True, note=note)
+
+
+def frame_table(caption: str, rows: pd.DataFrame, columns: Mapping[str, Column]) -> Html:
+    """Write those columns of a table that `columns` names."""
+    return table(caption, list(columns.values()), rows[list(columns)].itertuples(index=False))
 
 
 @section(34, "concepts", "Concepts asked for")
@@ -36,19 +49,19 @@ def _concepts(ctx: Context) -> Html | None:
     key, result = found[0]
     params, parts = result["params"], []
     text = (
-        f"{params['queries']} phrases ({params['words']}). Each stands for the {params['n_genes']} genes whose texts "
-        "are nearest it. z is the distance of a group's score from random gene sets of the same expression, in their "
-        "standard deviations: a scale, not a test."
+        f"{params['queries']} phrases ({params['words']}). Each is represented by the {params['n_genes']} genes whose "
+        "texts are nearest to it. z is the distance of a group's score from random gene sets of the same expression, "
+        "in their standard deviations: a scale, not a test."
     )
     if "table" in result:
         tested = "q" in result["table"]
         if tested:
             text += f" q comes from a moderated t over donors ({params['donor']}), corrected over all rows."
         parts.append(tag("p", text))
-        parts.append(
-            figure(pl.concepts(ctx.adata, use_rep=key), "Groups by their highest concepts.",
-                   "Red: higher than in all other cells." + (" A ring marks q of at most .05." if tested else ""))
-        )  # fmt: skip
+        note = "Red: higher than in all other cells."
+        if tested:
+            note += " A ring marks q of at most .05."
+        parts.append(figure(pl.concepts(ctx.adata, use_rep=key), "Groups by their highest concepts.", note))
         best = result["table"].sort_values("z", ascending=False).groupby("group", sort=True).head(3)
         best = best.sort_values(["group", "z"], ascending=[True, False])
         parts.append(_ranking("Highest concepts of each group", best.head(_ROWS * 2), tested=tested))
@@ -59,13 +72,11 @@ def _concepts(ctx: Context) -> Html | None:
 
 
 def _ranking(caption: str, rows: pd.DataFrame, *, tested: bool) -> Html:
-    columns = [Column("Group"), Column("Concept"), Column("z", _two, is_number=True)]
-    names = ["group", "concept", "z"]
+    columns = {"group": Column("Group"), "concept": Column("Concept"), "z": number_column("z", 2)}
     if tested:
-        columns.append(Column("q", lambda v: number(v, 3), is_number=True))
-        names.append("q")
-    columns.append(Column("Genes that contribute most", is_wide=True))
-    return table(caption, columns, rows[[*names, "genes"]].itertuples(index=False))
+        columns["q"] = number_column("q", 3)
+    columns["genes"] = Column("Genes that contribute most", is_wide=True)
+    return frame_table(caption, rows, columns)
 
 
 @section(36, "explain", "The genes behind a number")
@@ -82,8 +93,8 @@ def _explain(ctx: Context) -> Html | None:
         what = "the distance along a direction" if params["direction"] else "the embedding"
     text = (
         f"What {what} is made of, gene by gene, against {params['reference']}. The parts add up to the whole exactly, "
-        "because a cell embedding is a weighted sum of gene vectors. They say what the number rests on, and test "
-        "nothing."
+        "because a cell embedding is a weighted sum of gene vectors. They say what the number rests on and are no "
+        "test."
     )
     if params["before_scaling"]:
         text += " Cells of this preset are scaled to unit length; the parts are those before scaling."
@@ -92,36 +103,40 @@ def _explain(ctx: Context) -> Html | None:
     for i, name in enumerate(names[:12]):
         rows = result["table"][result["table"]["group"].astype(str) == name]
         drawn = figure(pl.explain(ctx.adata, name, use_rep=key), f"Genes behind {name}, by their part.")
-        columns = [
-            Column("Gene"), Column("Part", lambda v: number(v, 3), is_number=True),
-            Column("Change of log expression", _two, is_number=True), Column("Text from"), Column("Text", is_wide=True),
-        ]  # fmt: skip
-        shown = rows[["gene", "part", "expression_change", "text_source", "text"]].itertuples(index=False)
-        body = join([drawn, table(f"{name}: parts of genes", columns, shown)])
+        columns = {
+            "gene": Column("Gene"),
+            "part": number_column("Part", 3),
+            "expression_change": number_column("Change of log expression", 2),
+            "text_source": Column("Text from"),
+            "text": Column("Text", is_wide=True),
+        }
+        body = join([drawn, frame_table(f"{name}: parts of genes", rows, columns)])
         parts.append(body if i == 0 else details(name, body))
     if len(names) > 12:
-        parts.append(tag("p", f"{len(names) - 12} more groups stand in the object.", class_="note"))
+        parts.append(tag("p", f"{len(names) - 12} more groups are stored in the object.", class_="note"))
     return join(parts)
 
 
-@section(37, "programmes", "Gene programmes")
-def _programmes(ctx: Context) -> Html | None:
-    found = _results(ctx, "programmes")
+@section(37, "programs", "Gene programs")
+def _programs(ctx: Context) -> Html | None:
+    found = _results(ctx, "programs")
     if not found:
         return None
     _, result = found[0]
     params = result["params"]
     text = (
-        f"Sparse factors of {params['genes_used']} variable genes, smoothed over genes whose texts are near "
-        f"(share {params['smoothing']:g}), named by the concept whose genes weigh most. Relative error of the factors: "
+        f"Sparse factors of {params['genes_used']} variable genes, smoothed over genes with similar texts (weight "
+        f"{params['text_weight']:g}), named by the concept whose genes weigh most. Relative error of the factors: "
         f"{number(params['error'], 2)}."
     )
-    columns = [
-        Column("Programme"), Column("Nearest concept"), Column("Share", percent, is_number=True),
-        Column("Genes", lambda v: number(v), is_number=True), Column("Heaviest genes", is_wide=True),
-    ]  # fmt: skip
-    rows = result["table"][["programme", "name", "share", "n_genes", "genes"]].itertuples(index=False)
-    return join([tag("p", text), table("Programmes", columns, rows)])
+    columns = {
+        "program": Column("Program"),
+        "name": Column("Nearest concept"),
+        "share": percent_column("Share"),
+        "n_genes": number_column("Genes"),
+        "genes": Column("Heaviest genes", is_wide=True),
+    }
+    return join([tag("p", text), frame_table("Programs", result["table"], columns)])
 
 
 @section(38, "perturb", "Genes changed on paper")
@@ -132,25 +147,31 @@ def _perturb(ctx: Context) -> Html | None:
     for _, result in _results(ctx, "perturb")[:1]:
         params = result["params"]
         targets = ", ".join(str(t) for t in params["targets"])
-        parts.append(tag("p", f"The counts of {targets} times {params['fold']:g}, library size {params['library']}: "
-                              "arithmetic on the embedding, no prediction of what cells do."))  # fmt: skip
-        columns = [
-            Column("Group"), Column("Cells", lambda v: number(v), is_number=True),
-            Column("Expressing", percent, is_number=True), Column("Moved by", _two, is_number=True),
-            Column("Relative to the spread of cells", _two, is_number=True),
-        ]  # fmt: skip
-        rows = result["table"][["group", "cells", "expressing", "shift", "relative"]].itertuples(index=False)
-        parts.append(table("Movement of each group", columns, rows))
+        text = (
+            f"The counts of {targets} times {params['fold']:g}, library size {params['library']}: arithmetic on the "
+            "embedding. It does not predict how cells would respond."
+        )
+        columns = {
+            "group": Column("Group"),
+            "cells": number_column("Cells"),
+            "expressing": percent_column("Expressing"),
+            "shift": number_column("Moved by", 2),
+            "relative": number_column("Relative to the spread of cells", 2),
+        }
+        parts += [tag("p", text), frame_table("Movement of each group", result["table"], columns)]
     for key, result in _results(ctx, "rank_perturbations")[:1]:
-        parts.append(tag("p", "Genes whose removal would lead diseased cells towards "
-                              f"{result['params']['reference']}. p comes from exchanging whole donors. Candidates to "
-                              "look at, not predictions."))  # fmt: skip
-        parts.append(figure(pl.perturb(ctx.adata, use_rep=key, key="rank_perturbations"), "Removals that lead back."))
-        columns = [
-            Column("Cell type"), Column("Gene"), Column("Closes", percent, is_number=True),
-            Column("p", lambda v: number(v, 3), is_number=True), Column("q", lambda v: number(v, 3), is_number=True),
-        ]  # fmt: skip
+        text = (
+            f"Genes whose removal would move diseased cells toward {result['params']['reference']}. p comes from "
+            "exchanging whole donors. Candidates to look at, not predictions."
+        )
+        drawn = figure(pl.perturb(ctx.adata, use_rep=key, key="rank_perturbations"), "Removals that lead back.")
+        columns = {
+            "cell_type": Column("Cell type"),
+            "gene": Column("Gene"),
+            "closes": percent_column("Closes"),
+            "p": number_column("p", 3),
+            "q": number_column("q", 3),
+        }
         best = result["table"][result["table"]["rank"] <= 10].head(_ROWS)
-        rows = best[["cell_type", "gene", "closes", "p", "q"]].itertuples(index=False)
-        parts.append(table("First genes of each cell type", columns, rows))
+        parts += [tag("p", text), drawn, frame_table("First genes of each cell type", best, columns)]
     return join(parts) if parts else None

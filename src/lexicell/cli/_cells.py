@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._errors import InputError
 from ._options import (
     CELLS,
     COUNT_OPTIONS,
@@ -21,6 +20,7 @@ from ._options import (
     genes_of,
     output_option,
     read,
+    run_output,
     say,
 )
 
@@ -29,40 +29,49 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@output_option("lexicell_demo")
+@output_option(run_output, "lexicell_demo")
 @SEED
 def demo(output: Path, rng: int) -> None:
     """Run everything on 700 real blood cells.
 
     Writes a report. Needs no network and no key.
     """
-    from .._run import demo as run_demo
+    from .._pipeline import demo as run_demo
 
     run_demo(output, rng=rng, say=say)
 
 
 @click.command()
 @CELLS
-@output_option()
+@output_option(run_output)
 @GENE_OPTIONS
 @COUNT_OPTIONS
 @click.option("--preset", default="whitened", show_default=True, help="Formula of the cell embedding.")
 @TOP_N
 @click.option("--use-rep", default="fused", show_default=True, help="What is clustered: fused, text or expression.")
 @click.option("--cell-type", help="Column of obs with known labels, to compare the clusters with.")
-@click.option("--condition", help="Column of obs with conditions, to test which types they move.")
+@click.option("--condition", help="Column of obs with conditions, to test which types they change.")
 @click.option("--reference", help="The condition that others are compared with.")
 @click.option("--donor", help="Column of obs with donors: people or animals, not libraries.")
 @click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
+@click.option(
+    "--min-genes",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Genes with a text that a run needs, where they are less than half of all.",
+)
 @SEED
-def run(cells: Path, **options: Any) -> None:
-    """Go from a file of cells to a report.
+def run(cells: Path, output: Path, **options: Any) -> None:
+    """Run the whole pipeline and write an HTML report.
 
     Embedding, clusters, comparison with expression and report, in one folder.
     """
-    from .._run import run_file
+    from .. import Expression
+    from .._pipeline import Settings, run_file
 
-    run_file(cells, say=say, **options)
+    where = Expression(**{name: options.pop(name) for name in ("layer", "use_raw", "normalization", "library_size")})
+    run_file(cells, output, Settings(expression=where, **options), say=say)
 
 
 @click.command()
@@ -76,7 +85,6 @@ def run(cells: Path, **options: Any) -> None:
 @click.option("--mask-term", "mask_terms", multiple=True, help="NCBI: a word to remove from texts; repeatable.")
 @click.option("--refresh", is_flag=True, help="NCBI: download a new snapshot.")
 @click.option("--offline", is_flag=True, help="NCBI: use only what was downloaded before.")
-@click.option("--freeze", type=click.Path(path_type=Path), help="NCBI: also write a folder that reproduces this run.")
 @click.option("--estimate-cost", is_flag=True, help="Say what would be sent and what it would cost; send nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
 def genes(
@@ -85,7 +93,6 @@ def genes(
     source: str,
     embedder: str | None,
     dimensions: int | None,
-    freeze: Path | None,
     estimate_cost: bool,
     yes: bool,
     organism: str | None,
@@ -97,14 +104,9 @@ def genes(
     Writes an h5ad file of genes x dimensions.
     """
     from .. import emb, embedders, sources
-    from .._io import check_writable
 
-    check_writable(output)
     given = {name: value for name, value in source_options.items() if value}
     texts = sources.get(source, **given)
-    freezer = getattr(texts, "freeze", None)
-    if freeze is not None and freezer is None:
-        raise InputError(f"the source '{source}' cannot be frozen; that is for 'ncbi'")
     model = None
     if embedder is not None or dimensions is not None:
         model = embedders.get(embedder or "local", **({} if dimensions is None else {"dimensions": dimensions}))
@@ -123,9 +125,6 @@ def genes(
             return
     result = emb.genes(adata, embedder=model, **options)
     result.save(output)
-    if freeze is not None and freezer is not None:
-        freezer(freeze)
-        say(f"{freeze}: the texts, to be used again with --source frozen:{freeze}")
     missing = len(result.coverage) - len(result)
     say(f"{output}: {len(result):,} genes x {result.dim} dimensions; {missing:,} genes have no text")
 
@@ -142,7 +141,7 @@ def _agreed(quote: CostEstimate) -> bool:
 
 @click.command()
 @CELLS
-@output_option("coverage.tsv")
+@output_option(default="coverage.tsv")
 @GENES_FILE
 @GENE_OPTIONS
 @LAYER
@@ -162,15 +161,13 @@ def coverage(
     What it matched, where its text came from, how much of the counts it is.
     """
     from .. import emb
-    from .._io import check_writable
 
-    check_writable(output)
     adata = read(cells)
-    known = genes_of(adata, genes_file, **options)
+    known = genes_of(adata, genes_file, use_raw=use_raw, **options)
     found = emb.coverage(adata, known, layer=layer, use_raw=use_raw, normalization=normalization)
     found.to_tsv(output)
     s = found.summary
     ways = ", ".join(f"{n:,} by {way}" for way, n in s["matched_by"].items())
     say(f"{output}: {s['genes_with_text']:,} of {s['genes']:,} genes have a text ({ways})")
     of_all, of_cell = s["share_of_counts"], s["median_share_per_cell"]
-    say(f"they make up {of_all:.1%} of all counts; median share of a cell {of_cell:.1%}")
+    say(f"they make up {of_all:.1%} of all counts; median per cell {of_cell:.1%}")

@@ -1,4 +1,4 @@
-"""Commands that give cells names from elsewhere: annotate (from descriptions) and transfer (from labelled cells)."""
+"""Commands that give cells names from elsewhere: annotate (from descriptions) and transfer (from labeled cells)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from ._options import (
     CELLS,
     GENE_OPTIONS,
     GENES_FILE,
-    SEED,
     SLOT_OPTIONS,
+    OutputPath,
+    cells_output,
     genes_or_recorded,
     key_option,
     output_option,
@@ -21,30 +22,19 @@ from ._options import (
 )
 
 
-def _slot(options: dict[str, Any]) -> dict[str, Any]:
-    options["use_raw"] = options.get("use_raw") or None
-    return options
-
-
 @click.command()
 @CELLS
-@output_option()
+@output_option(cells_output)
 @click.option(
     "--types",
     "types_file",
     type=click.Path(path_type=Path),
-    help="File of candidates, a line each: name, tab, description; a name alone is a shipped type.",
+    help="File of candidates, one per line: the name of a cell type, or name, tab, description.",
 )
-@click.option("--group", multiple=True, help="Group of the shipped types, such as immune or neuron; repeatable.")
+@click.option("--tissue", multiple=True, help="Where the cells come from, such as brain; repeatable; default: guessed.")
 @click.option("--groupby", help="Column of obs, such as clusters: a suggestion for each group as well.")
 @click.option("--examples", help="Column of obs with the types of a few cells: few-shot, without descriptions.")
-@click.option("--min-score", default=0.5, show_default=True, help="Below this best score a suggestion is unsure.")
 @click.option("--min-margin", default=0.25, show_default=True, help="Below this lead a suggestion is unsure.")
-@click.option(
-    "--smoothing/--no-smoothing", default=None,
-    help="Spread scores over neighbours; default: with descriptions yes, with --examples no.",
-)  # fmt: skip
-@click.option("--refine/--no-refine", default=True, show_default=True, help="Add nearness to the clearest cells.")
 @click.option("--use-rep", default="X_text", show_default=True, help="The embedding whose genes and slot are used.")
 @key_option("text_suggested", "Prefix of what is written.")
 @GENES_FILE
@@ -54,7 +44,7 @@ def annotate(
     cells: Path,
     output: Path,
     types_file: Path | None,
-    group: tuple[str, ...],
+    tissue: tuple[str, ...],
     use_rep: str,
     key_added: str,
     genes_file: Path | None,
@@ -64,97 +54,65 @@ def annotate(
     id_column: str | None,
     **options: Any,
 ) -> None:
-    """Suggest cell types from descriptions.
+    """Suggest cell types by their names or descriptions.
 
     Writes the data with obs['text_suggested']: suggestions, not labels.
     """  # fmt: skip
-    from .. import tl
-    from .._io import check_writable, write_cells
+    from .. import Expression, tl
+    from .._io import write_cells
     from .._keys import UNS
 
-    check_writable(output)
     types = None if types_file is None else _read_types(types_file)
     adata = read(cells)
     if options["examples"] is None:
         texts = {"organism": organism, "embedder": embedder, "id_column": id_column}
-        options["genes"] = genes_or_recorded(adata, genes_file, use_rep, source=source, **texts)
-    tl.annotate(adata, types, group=list(group) or None, use_rep=use_rep, key_added=key_added, **_slot(options))
+        options["genes"] = genes_or_recorded(
+            adata, genes_file, use_rep, source=source, use_raw=bool(options["use_raw"]), **texts
+        )
+    asked: dict[str, Any] = {name: options.pop(name) or None for name in ("layer", "use_raw", "library_size")}
+    options |= {"tissue": list(tissue) or None, "expression": Expression(**asked)}
+    tl.annotate(adata, types, use_rep=use_rep, key_added=key_added, **options)
     write_cells(adata, output)
     found = adata.uns[UNS][key_added]
     if "table" in found:
         columns = ["group", "cells", "suggested", "best", "runner_up", "score", "margin"]
         click.echo(found["table"][columns].to_string(index=False, float_format="%.2f"))
-    named = found["types"]["marker_look_up"].ne("").sum() if "types" in found else 0
-    if named:
-        say(f"careful: {named} descriptions name gene symbols, which is a marker look-up; they were masked")
-    unsure = (adata.obs[key_added] == "unsure").mean()
-    say(f"{output}: suggested types in obs['{key_added}']; {unsure:.0%} of cells are unsure")
+    unsure, none = ((adata.obs[key_added] == answer).mean() for answer in ("unsure", "none of these"))
+    say(f"{output}: suggested types in obs['{key_added}']; {unsure:.0%} of cells are unsure, {none:.0%} none of these")
 
 
 def _read_types(path: Path) -> dict[str, str]:
     from .._errors import InputError
-    from ..sources import cell_types
 
     if not path.exists():
         raise InputError(f"no file '{path}'")
-    table, _ = cell_types.load()
-    shipped = dict(zip(table["cell_type"], table["description"], strict=True))
     found: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         before, tab, after = line.partition("\t")
         name, description = before.strip(), after.strip()
         if not name:
             continue
-        if not tab and name not in shipped:
-            raise InputError(f"'{path}': '{name}' is no shipped cell type; write name, tab, description")
-        found[name] = description if tab else shipped[name]
+        found[name] = description if tab else name
     return found
 
 
-def _size(ctx: click.Context, param: click.Parameter, value: str) -> int | str | None:
-    if value == "all" and param.name == "n_top_genes":
-        return None
-    return int(value) if value.isdecimal() else value
-
-
 @click.command()
-@click.argument("source_cells", metavar="SOURCE", type=click.Path(path_type=Path))
-@click.argument("cells", metavar="TARGET", type=click.Path(path_type=Path))
-@output_option()
-@click.option("--label", help="Column of obs of SOURCE with labels; not needed where SOURCE is a model (.npz).")
-@click.option("--truth", help="Column of obs of TARGET with known labels, for the report only.")
-@click.option("--method", default="auto", show_default=True, help="auto, aligned, text or expression.")
-@click.option("--classifier", default="knn", show_default=True, help="knn, logistic or contrastive.")
-@click.option(
-    "--n-components",
-    default="auto",
-    show_default=True,
-    callback=_size,
-    help="Principal components a side; auto: as the model was made, else 20.",
-)
-@click.option(
-    "--n-top-genes", default="auto", show_default=True, callback=_size,
-    help="Most variable genes a side, or all; auto: as the model was made, else 2000.",
-)  # fmt: skip
-@click.option("--space", default="joint", show_default=True, help="Centre of text space: joint, source or genome.")
-@click.option("--whiten", default=0.0, show_default=True, help="0: centred only; 1: fully whitened.")
-@click.option("--rounds", default=8, show_default=True, help="Rounds of refinement at most; 0: texts alone.")
-@click.option("--batch", help="Column of obs whose means are taken away, where a data set has it.")
-@click.option(
-    "--smoothing", default=0, show_default=True, help="Rounds of spreading votes over the target's neighbours."
-)
-@click.option(
-    "--n-controls", default=20, show_default=True, help="Shuffles of the texts behind the p of the alignment."
-)
-@click.option("--min-confidence", default=0.5, show_default=True, help="Below this a cell is unsure.")
-@click.option("--map", "map_cells", is_flag=True, help="Also draw both data sets into one UMAP.")
-@click.option("--save-model", type=click.Path(path_type=Path), help="Also write the labelled side as a model (.npz).")
-@click.option("--target-organism", help="Species of TARGET where it differs; default: guessed from its gene names.")
+@click.argument("labeled", metavar="LABELED", type=click.Path(path_type=Path))
+@click.argument("cells", metavar="CELLS", type=click.Path(path_type=Path))
+@output_option(cells_output)
+@click.option("--label", help="Column of obs of LABELED with labels; not needed if LABELED is a model (.npz).")
+@click.option("--truth", help="Column of obs of CELLS with known labels, for the report only.")
+@click.option("--method", default="auto", show_default=True, help="auto, aligned, rotated, text or expression.")
+@click.option("--batch", help="Column of obs: the mean of each batch is subtracted, if a data set has the column.")
+@click.option("--min-confidence", default=0.5, show_default=True, help="Cells below this confidence are unsure.")
+@click.option("--map-cells", is_flag=True, help="Also draw both data sets into one UMAP.")
+@key_option("text_transfer", "Prefix of what is written.")
+@click.option("--save-model", type=OutputPath(), help="Also write what was learned of LABELED as a model (.npz).")
+@click.option("--target-organism", help="Species of CELLS if it differs; default: guessed from the gene names.")
 @GENE_OPTIONS
 @SLOT_OPTIONS
-@SEED
 def transfer(
-    source_cells: Path,
+    labeled: Path,
     cells: Path,
     output: Path,
     save_model: Path | None,
@@ -163,35 +121,40 @@ def transfer(
     source: str,
     embedder: str | None,
     id_column: str | None,
+    layer: str | None,
+    use_raw: bool,
+    library_size: str | None,
     **options: Any,
 ) -> None:
     """Label one data set by another.
 
-    Works where the two share no gene, or are of two species. Writes TARGET with obs['text_transfer'].
-    """  # fmt: skip
-    from .. import emb, tl
+    Works if the two share no gene, or are of two species. Writes CELLS with obs['text_transfer'].
+    """
+    from .. import Expression, emb, tl
     from .._errors import InputError
-    from .._io import check_writable, write_cells
-    from .._keys import TRANSFER, UNS
+    from .._io import write_cells
+    from .._keys import UNS
 
-    check_writable(output)
-    given = source_cells if source_cells.suffix == ".npz" else read(source_cells)
+    given = labeled if labeled.suffix == ".npz" else read(labeled)
     if save_model is not None and isinstance(given, Path):
         raise InputError(f"'{given}' is a model already; there is nothing to save")
-    target = read(cells)
+    adata = read(cells)
     texts: dict[str, Any] = {"source": source, "embedder": embedder, "id_column": id_column}
-    kept = _slot(options)
-    if not isinstance(given, Path):
-        kept["genes"] = emb.genes(given, organism=organism, **texts)
-    kept["target_genes"] = emb.genes(target, organism=target_organism or organism, **texts)
-    tl.transfer(given, target, **kept)
+    texts["use_raw"] = use_raw
+    own = emb.genes(adata, organism=target_organism or organism, **texts)
+    theirs = None if isinstance(given, Path) else emb.genes(given, organism=organism, **texts)
+    expression = Expression(layer, use_raw or None, library_size=library_size)
     if save_model is not None:
-        names = ("label", "genes", "n_components", "n_top_genes", "batch", "layer", "use_raw", "library_size")
-        tl.transfer_model(given, **{n: kept[n] for n in names}).save(save_model)
-    write_cells(target, output)
-    found = target.uns[UNS][TRANSFER]
+        model = tl.transfer_model(
+            given, label=options["label"], genes=theirs, expression=expression, batch=options["batch"]
+        )
+        model.save(save_model)
+    tl.transfer(given, adata, genes=(theirs, own), expression=expression, **options)
+    write_cells(adata, output)
+    key = options["key_added"]
+    found = adata.uns[UNS][key]
     say(found["advice"])
     if "report" in found:
         click.echo(found["report"].to_string(index=False, float_format="%.2f"))
-    unsure = (target.obs[TRANSFER] == "unsure").mean()
-    say(f"{output}: labels in obs['{TRANSFER}']; {unsure:.0%} of cells are unsure")
+    unsure = (adata.obs[key] == "unsure").mean()
+    say(f"{output}: labels in obs['{key}']; {unsure:.0%} of cells are unsure")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import CELLS, GENE_OPTIONS, GENES_FILE, genes_or_recorded, output_option, read, say
+from ._options import CELLS, GENE_OPTIONS, GENES_FILE, genes_or_recorded, output_option, read, say, table_output
 from ._words import QUERIES, QUERY, USE_REP, phrases_asked
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.command("concept-sets")
 @CELLS
-@output_option("concept_sets.tsv")
+@output_option(table_output, "concept_sets.tsv")
 @QUERY
 @QUERIES
-@click.option("--n-genes", default=50, show_default=True, help="Genes a phrase.")
+@click.option("--n-genes", default=50, show_default=True, help="Genes per phrase.")
 @USE_REP
 @GENES_FILE
 @GENE_OPTIONS
@@ -39,28 +39,24 @@ def concept_sets(
 
 @click.command("gene-neighbors")
 @CELLS
-@output_option("gene_neighbors.tsv")
+@output_option(table_output, "gene_neighbors.tsv")
 @click.option("-g", "--name", "names", multiple=True, help="Gene to look up; repeatable. Default: all genes.")
-@click.option("--n-neighbors", default=10, show_default=True, help="Neighbours a gene.")
+@click.option("--n-neighbors", default=10, show_default=True, help="Neighbors per gene.")
 @USE_REP
 @GENES_FILE
 @GENE_OPTIONS
 def gene_neighbors(cells: Path, output: Path, names: tuple[str, ...], n_neighbors: int, **options: Any) -> None:
-    """List the genes whose texts say the same."""
+    """List the genes with the most similar texts."""
     from .. import tl
 
     _write(cells, output, partial(tl.gene_neighbors, names=list(names) or None, n_neighbors=n_neighbors), **options)
 
 
 def _write(cells: Path, output: Path, make: Any, *, use_rep: str, genes_file: Path | None, **texts: Any) -> None:
-    from .._errors import InputError
-    from .._io import check_writable, write_aside
+    from .._io import write_table
 
-    if output.suffix not in (".tsv", ".csv"):
-        raise InputError(f"'{output}' cannot be written; name a file that ends in .tsv or .csv")
-    check_writable(output)
     adata = read(cells)
     table: pd.DataFrame = make(adata, use_rep=use_rep, genes=genes_or_recorded(adata, genes_file, use_rep, **texts))
-    write_aside(output, partial(table.to_csv, sep="\t" if output.suffix == ".tsv" else ",", index=False))
+    write_table(table, output)
     click.echo(table.head(30).to_string(index=False, float_format="%.3g"))
     say(f"{output}: {len(table):,} rows")

@@ -1,18 +1,20 @@
-"""Commands that speak in genes and words: concepts, explain, perturb, rank-perturbations, programmes."""
+"""Commands that speak in genes and words: concepts, explain, perturb, rank-perturbations, programs."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._keys import CONCEPTS
 from ._options import (
     CELLS,
     GENE_OPTIONS,
     GENES_FILE,
     SEED,
+    cells_or_table_output,
+    gene_table,
     genes_of,
     genes_or_recorded,
     key_option,
@@ -20,6 +22,7 @@ from ._options import (
     read,
     say,
 )
+from ._vulnerability import CELL_TYPE, CONDITION, DONOR, MIN_CELLS, N_PERMUTATIONS, PAIRED, REFERENCE, design_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,18 +59,12 @@ def phrases_asked(query: tuple[str, ...], file: Path | None) -> list[str] | None
     return words or None
 
 
-def _check(output: Path) -> None:
-    from .._io import check_writable
-
-    check_writable(output)
-
-
 def _deliver(adata: AnnData, output: Path, table: pd.DataFrame, *, index: bool = False) -> None:
     """Write the table alone to a .tsv or .csv, and the whole object to anything else; show the first rows."""
-    from .._io import write_aside, write_cells
+    from .._io import write_cells, write_table
 
     if output.suffix in (".tsv", ".csv"):
-        write_aside(output, partial(table.to_csv, sep="\t" if output.suffix == ".tsv" else ",", index=index))
+        write_table(table, output, index=index)
     else:
         write_cells(adata, output)
     shown = table.head(30).rename(columns=lambda name: str(name)[:_WIDTH])
@@ -75,16 +72,22 @@ def _deliver(adata: AnnData, output: Path, table: pd.DataFrame, *, index: bool =
     say(f"{output}: written")
 
 
+def _deliver_table(adata: AnnData, output: Path, use_rep: str, key: str) -> None:
+    """Deliver the table of a result of a representation."""
+    from .._keys import UNS
+
+    _deliver(adata, output, adata.uns[UNS][use_rep][key]["table"])
+
+
 @click.command()
 @CELLS
-@output_option()
+@output_option(cells_or_table_output)
 @QUERY
 @QUERIES
 @click.option("--groupby", help="Column of obs with groups, such as clusters or cell types.")
 @click.option("--donor", help="Column of obs with donors; groups are then tested over them.")
 @click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs inside and outside a group.")
-@click.option("--dense", is_flag=True, help="Use all genes with their signed cosines, for comparison.")
-@click.option("--n-genes", default=50, show_default=True, help="Genes a phrase.")
+@click.option("--n-genes", default=50, show_default=True, help="Genes per phrase.")
 @READ_LAYER
 @READ_RAW
 @USE_REP
@@ -124,10 +127,9 @@ def concepts(
     Without a phrase, by the shipped lexicon. OUTPUT is the data with the scores, or, if it ends in .tsv or .csv, one
     table: of the groups with --groupby, else of the cells.
     """
-    from .. import tl
+    from .. import Expression, tl
     from .._keys import UNS
 
-    _check(output)
     words = phrases_asked(query, file)
     texts: dict[str, Any] = {"organism": organism, "source": source, "embedder": embedder, "id_column": id_column}
     of_streams = {
@@ -138,8 +140,9 @@ def concepts(
         _stream(cells, output, words, genes_file, texts, {"use_rep": use_rep, **options, **given})
         return
     adata = read(cells)
-    known = genes_or_recorded(adata, genes_file, use_rep, **texts)
-    tl.concepts(adata, words, use_rep=use_rep, genes=known, **options)
+    known = genes_or_recorded(adata, genes_file, use_rep, use_raw=bool(options["use_raw"]), **texts)
+    expression = Expression(options.pop("layer"), options.pop("use_raw"))
+    tl.concepts(adata, words, use_rep=use_rep, genes=known, expression=expression, **options)
     grouped = options["groupby"] is not None
     table = (
         adata.uns[UNS][use_rep]["concepts"]["table"].sort_values("z", ascending=False)
@@ -159,13 +162,30 @@ def _stream(
 ) -> None:
     from anndata import AnnData
 
-    from .. import concepts_file
-    from ..emb._cell_file import open_cells
+    from .. import Expression, stream
+    from .._errors import InputError
+    from ..stream import RunSettings, check_run, open_cells
 
+    if options.pop("key_added") != CONCEPTS:
+        raise InputError("--key-added does not go with --stream and its options; leave it out")
+    asked = {name: options.pop(name, None) for name in ("layer", "use_raw", "normalization", "library_size")}
+    named = {name: value for name, value in asked.items() if value is not None}
+    of_run = {name: options.pop(name) for name in ("resume", "chunk_size") if name in options}
+
+    check_run(output, str(cells))
     with open_cells(cells) as opened:
-        n_cells, var = opened.n_obs, opened.var
-    concepts_file(cells, output, genes_of(AnnData(var=var), file, **texts), words, **options)
-    say(f"{output}: scores of {n_cells:,} cells in obsm['{options['key_added']}']")
+        n_cells = opened.n_obs
+        var = gene_table(opened, bool(named.get("use_raw")))
+    stream.concepts(
+        cells,
+        output,
+        genes_of(AnnData(var=var), file, **texts),
+        words,
+        expression=Expression(**named) if named else None,
+        run=RunSettings(**of_run),
+        **options,
+    )
+    say(f"{output}: scores of {n_cells:,} cells in obsm['{CONCEPTS}']")
 
 
 def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
@@ -177,44 +197,45 @@ def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[
 
 @click.command()
 @CELLS
-@output_option()
+@output_option(cells_or_table_output)
 @click.option("--groupby", help="Column of obs with the groups to explain.")
-@click.option("--group", help="The group that is explained; default: each in turn.")
-@click.option("--cell", help="Name of one cell to explain, instead of a group.")
+@click.option("--group", help="The group that is explained, or the name of one cell; default: each group in turn.")
 @click.option("--reference", default="rest", show_default=True, help="rest, another group, or nothing.")
 @click.option("--subset", multiple=True, callback=_subset, help="Only cells with column=value; repeatable.")
 @click.option("--concept", help="Explain the score of this phrase.")
-@click.option("--score", help="sparse or dense; default: as concepts were last scored.")
 @click.option("--classifier", "model", type=click.Path(path_type=Path), help="Explain a saved linear classifier.")
-@click.option("--label", help="The class whose decision is explained; default: the second of two.")
+@click.option("--label", help="The class whose decision is explained; needed if there are more than two.")
 @click.option("--n-genes", default=25, show_default=True, help="Genes kept, by size of their part.")
 @USE_REP
 @key_option("explain")
-def explain(cells: Path, output: Path, use_rep: str, model: Path | None, **options: Any) -> None:
+def explain(cells: Path, output: Path, use_rep: str, model: Path | None, label: str | None, **options: Any) -> None:
     """Split an embedding, a difference, a score or a decision into genes.
 
     OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
     """
     from .. import tl
-    from .._keys import UNS
-    from ..core.classify import LinearClassifier
+    from .._errors import InputError
+    from ..core.transfer.classify import LinearClassifier
 
-    _check(output)
+    if label is not None and model is None:
+        raise InputError("--label names a class of --classifier; give both")
     classifier = None if model is None else LinearClassifier.load(model)
+    if classifier is not None and label is not None:
+        classifier = classifier.one_class(label)
     adata = read(cells)
-    tl.explain(adata, use_rep=use_rep, classifier=classifier, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
+    tl.explain(adata, use_rep=use_rep, direction=classifier, **options)
+    _deliver_table(adata, output, use_rep, options["key_added"])
 
 
 @click.command()
 @CELLS
-@output_option()
+@output_option(cells_or_table_output)
 @click.option("-t", "--target", "targets", multiple=True, required=True, help="Gene to change; repeatable.")
 @click.option("--fold", default=0.0, show_default=True, help="Factor on its counts: 0 removes, 2 doubles.")
 @click.option("--library", default="fixed", show_default=True, help="fixed or recomputed.")
 @QUERY
 @QUERIES
-@click.option("--groupby", help="Column of obs: the movement is summed up for each group.")
+@click.option("--groupby", help="Column of obs: the movement is also summarized for each group.")
 @USE_REP
 @key_option("perturb")
 def perturb(
@@ -226,78 +247,90 @@ def perturb(
     use_rep: str,
     **options: Any,
 ) -> None:
-    """Remove or over-express genes on paper.
+    """Predict the effect of removing or over-expressing genes.
 
     OUTPUT is the data with the moved embedding, or, if it ends in .tsv or .csv, the table of groups.
     """
     from .. import tl
-    from .._keys import UNS
 
-    _check(output)
     words = phrases_asked(query, file)
     adata = read(cells)
     tl.perturb(adata, list(targets), queries=words, use_rep=use_rep, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
+    _deliver_table(adata, output, use_rep, options["key_added"])
 
 
 @click.command("rank-perturbations")
 @CELLS
-@output_option()
-@click.option("--cell-type", required=True, help="Column of obs with cell types.")
-@click.option("--condition", required=True, help="Column of obs with conditions.")
-@click.option("--reference", required=True, help="The condition that is the control.")
-@click.option("--donor", required=True, help="Column of obs with donors.")
+@output_option(cells_or_table_output)
+@CELL_TYPE
+@CONDITION
+@REFERENCE
+@DONOR
+@PAIRED
 @click.option("--only", help="One cell type; default: each in turn.")
-@click.option("--min-cells", default=8, show_default=True, help="Cells a donor needs of a type to take part.")
+@MIN_CELLS
 @click.option("--min-share", default=0.1, show_default=True, help="Share of diseased cells that express a gene.")
-@click.option("--n-genes", default=50, show_default=True, help="Genes kept a type.")
-@click.option("--n-permutations", default=2000, show_default=True, help="Where not all arrangements are listed.")
+@click.option("--n-genes", default=50, show_default=True, help="Genes kept per type.")
+@N_PERMUTATIONS
 @USE_REP
 @key_option("rank_perturbations")
 @SEED
-def rank_perturbations(cells: Path, output: Path, use_rep: str, **options: Any) -> None:
-    """Rank genes by how far their removal leads diseased cells to control.
+def rank_perturbations(
+    cells: Path,
+    output: Path,
+    only: str | None,
+    min_share: float,
+    n_genes: int,
+    use_rep: str,
+    key_added: str,
+    rng: int,
+    **options: Any,
+) -> None:
+    """Rank genes by how much closer to control their removal brings diseased cells.
 
     OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
     """
     from .. import tl
-    from .._keys import UNS
 
-    _check(output)
     adata = read(cells)
-    tl.rank_perturbations(adata, use_rep=use_rep, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
+    tl.rank_perturbations(
+        adata,
+        design_of(**options),
+        only=only,
+        min_share=min_share,
+        n_genes=n_genes,
+        use_rep=use_rep,
+        key_added=key_added,
+        rng=rng,
+    )
+    _deliver_table(adata, output, use_rep, key_added)
 
 
 @click.command()
 @CELLS
-@output_option()
-@click.option("--n-programmes", default=15, show_default=True, help="How many at most.")
+@output_option(cells_or_table_output)
+@click.option("--n-programs", default=15, show_default=True, help="How many at most.")
 @click.option("--n-top-genes", default=2000, show_default=True, help="Variable genes used.")
 @click.option(
-    "--smoothing", default=0.5, show_default=True, help="Share of a gene that comes from its text neighbours."
+    "--text-weight", default=0.5, show_default=True, help="Share of a gene's value that comes from its text neighbors."
 )
-@click.option("--n-neighbors", default=10, show_default=True, help="Text neighbours a gene.")
-@click.option("--n-genes", default=25, show_default=True, help="Genes listed a programme.")
-@click.option("--n-words", default=5, show_default=True, help="Concepts listed a programme.")
+@click.option("--n-genes", default=25, show_default=True, help="Genes listed per program.")
 @QUERY
 @QUERIES
 @USE_REP
-@key_option("programmes")
+@key_option("programs")
 @READ_LAYER
 @READ_RAW
-def programmes(
+def programs(
     cells: Path, output: Path, query: tuple[str, ...], file: Path | None, use_rep: str, **options: Any
 ) -> None:
-    """Find gene programmes and name them by concepts.
+    """Find gene programs and name them by concepts.
 
-    OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of programmes.
+    OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of programs.
     """
     from .. import tl
-    from .._keys import UNS
 
-    _check(output)
     words = phrases_asked(query, file)
     adata = read(cells)
-    tl.programmes(adata, queries=words, use_rep=use_rep, **options)
-    _deliver(adata, output, adata.uns[UNS][use_rep][options["key_added"]]["table"])
+    tl.programs(adata, queries=words, use_rep=use_rep, **options)
+    _deliver_table(adata, output, use_rep, options["key_added"])

@@ -7,20 +7,25 @@ they belong to; random vectors keep only their number and length.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError
-from .embedding import GeneEmbedding
+from .genes.embedding import GeneEmbedding
 
 __all__ = ["random_vectors", "shuffled"]
 
 
-def _with_vectors(genes: GeneEmbedding, vectors: NDArray[np.float32], control: str, seed: int) -> GeneEmbedding:
+def _with_vectors(
+    genes: GeneEmbedding, vectors: NDArray[np.float32], control: str, seed: int, text_of: NDArray[Any]
+) -> GeneEmbedding:
     provenance = {**genes.provenance, "vectors": "control", "control": control, "control_seed": seed, "of": genes.hash}
-    wrapped = GeneEmbedding.from_vectors(genes.ids, vectors, table=genes.table, provenance=provenance)
+    wrapped = GeneEmbedding.from_vectors(
+        genes.ids, vectors, table=genes.table.assign(text_of=text_of), provenance=provenance
+    )
     return replace(wrapped, coverage=genes.coverage)
 
 
@@ -40,13 +45,14 @@ def shuffled(genes: GeneEmbedding, *, seed: int = 0, strata: ArrayLike | None = 
     Returns
     -------
     GeneEmbedding
-        The same ids and the same set of vectors, in another order.
+        The same ids and the same set of vectors, in another order; the table's column ``text_of`` names the gene whose
+        vector each has, so that phrases find what that gene would be found for.
 
     Examples
     --------
     >>> import numpy as np
     >>> from lexicell.core.controls import shuffled
-    >>> from lexicell.core.embedding import GeneEmbedding
+    >>> from lexicell.core.genes.embedding import GeneEmbedding
     >>> genes = GeneEmbedding.from_vectors(["a", "b", "c"], np.eye(3))
     >>> np.array_equal(shuffled(genes, seed=1).vectors.sum(axis=0), genes.vectors.sum(axis=0))
     True
@@ -63,7 +69,7 @@ def shuffled(genes: GeneEmbedding, *, seed: int = 0, strata: ArrayLike | None = 
         for rows in pd.Series(order).groupby(labels).indices.values():
             order[rows] = rng.permutation(rows)
         name = "shuffled texts within strata"
-    return _with_vectors(genes, genes.vectors[order], name, seed)
+    return _with_vectors(genes, genes.vectors[order], name, seed, genes.ids[order].astype(str).astype(object))
 
 
 def random_vectors(genes: GeneEmbedding, *, seed: int = 0) -> GeneEmbedding:
@@ -78,4 +84,5 @@ def random_vectors(genes: GeneEmbedding, *, seed: int = 0) -> GeneEmbedding:
     """
     noise = np.random.default_rng(seed).standard_normal(genes.vectors.shape).astype(np.float32)
     length = np.linalg.norm(genes.vectors, axis=1, keepdims=True)
-    return _with_vectors(genes, noise * (length / np.linalg.norm(noise, axis=1, keepdims=True)), "random vectors", seed)
+    vectors = noise * (length / np.linalg.norm(noise, axis=1, keepdims=True))
+    return _with_vectors(genes, vectors, "random vectors", seed, np.full(len(genes), "", dtype=object))

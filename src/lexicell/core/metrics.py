@@ -86,6 +86,7 @@ def balanced_accuracy(
     labels: ArrayLike,
     *,
     classifiers: Sequence[str] = ("knn", "lr"),
+    donors: ArrayLike | None = None,
     folds: int = 5,
     rng: int | np.random.Generator = 0,
 ) -> dict[str, float]:
@@ -99,10 +100,13 @@ def balanced_accuracy(
     labels
         One label a cell; each class needs at least `folds` cells.
     classifiers
-        ``"knn"`` (15 neighbours, Euclidean) or ``"lr"`` (logistic regression on standardised columns, C = 1). The
-        standardisation is fitted inside the folds.
+        ``"knn"`` (15 neighbors, Euclidean) or ``"lr"`` (logistic regression on standardized columns, C = 1). The
+        standardization is fitted inside the folds.
+    donors
+        ``(n_cells,)`` donor or batch of each cell: all of a donor's cells are in one fold, so that no classifier knows
+        a cell by its donor. None: cells are drawn into folds one by one.
     folds
-        Number of stratified folds.
+        Number of stratified folds; no more than there are donors.
     rng
         Seed of the folds.
 
@@ -112,7 +116,7 @@ def balanced_accuracy(
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -126,8 +130,20 @@ def balanced_accuracy(
         "lr": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, tol=1e-3)),
     }
     seed = int(np.random.default_rng(rng).integers(2**31))
+    if donors is None:
+        splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names)
+    else:
+        folds = min(folds, len(np.unique(np.asarray(donors))))
+        if folds < 2:
+            raise InputError("all cells are of one donor, which cannot be left out; give no donors")
+        splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(names, names, np.asarray(donors))
     guesses = {name: names.copy() for name in classifiers}
-    for fit, rest in StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names):
+    for fit, rest in splits:
+        if len(set(names[fit])) == 1:
+            # One class is all that these donors have.
+            for guess in guesses.values():
+                guess[rest] = names[fit][0]
+            continue
         known, new = rep(fit, rest) if callable(rep) else (np.asarray(rep)[fit], np.asarray(rep)[rest])
         for name, guess in guesses.items():
             model = models[name]().fit(np.asarray(known, dtype=np.float64), names[fit])
@@ -136,9 +152,9 @@ def balanced_accuracy(
 
 
 def batch_mixing(rep: ArrayLike, batch: ArrayLike, labels: ArrayLike, *, n_neighbors: int = 15) -> float:
-    """How evenly batches mix among the nearest neighbours within a label: 1 as by chance, 0 not at all.
+    """How evenly batches mix among the nearest neighbors within a label: 1 as by chance, 0 not at all.
 
-    For each cell the share of its nearest neighbours of the same label that come from another batch, divided by the
+    For each cell the share of its nearest neighbors of the same label that come from another batch, divided by the
     share of the other cells of that label that do; averaged over cells whose label occurs in more than one batch.
     NaN where no label does.
     """

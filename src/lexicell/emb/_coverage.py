@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._matrix import Rows, Sparse, block_rows
-from .._slots import find_slot
-from ..core.embedding import GeneEmbedding
-from ..sources._names import is_mitochondrial, is_ribosomal
+from .._expression import Expression, Rows, Sparse, block_rows, find_slot
+from ..core.genes.embedding import GeneEmbedding
+from ..core.pooling.pooler import BadValueError
+from ..sources import is_mitochondrial, is_ribosomal
+from .joining import named
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,11 +29,11 @@ class Coverage:
     Attributes
     ----------
     genes
-        One row a gene of the matrix: ``looked_up`` (the name looked up), ``gene_id``, ``symbol``, ``matched_by``,
+        One row per gene of the matrix: ``looked_up`` (the name looked up), ``gene_id``, ``symbol``, ``matched_by``,
         ``note``, ``text_source``, ``words``, ``text_hash`` and whatever else the source knows, then ``counts`` (sum
         over cells) and ``share`` (of all counts).
     cells
-        One row a cell: ``covered`` (share of its counts whose gene has a text), ``mitochondrial`` and ``ribosomal``
+        One row per cell: ``covered`` (share of its counts whose gene has a text), ``mitochondrial`` and ``ribosomal``
         (shares of its counts).
     summary
         Numbers for the terminal and the report: ``genes``, ``genes_with_text``, ``share_of_counts``,
@@ -45,9 +46,9 @@ class Coverage:
 
     def to_tsv(self, path: str | Path) -> None:
         """Write :attr:`genes` as TSV, aside and renamed."""
-        from .._io import write_aside
+        from .._io import write_table
 
-        write_aside(path, lambda p: self.genes.to_csv(p, sep="\t", index_label="gene"))
+        write_table(self.genes, path, index=True, index_label="gene")
 
 
 def coverage(
@@ -67,12 +68,17 @@ def coverage(
     genes
         From :func:`lexicell.emb.genes`.
     layer, use_raw, normalization
-        Where expression stands and what it is, as in :func:`lexicell.emb.cells`.
+        Which matrix is read and what its values are, as in :func:`lexicell.emb.cells`.
 
     Returns
     -------
     Coverage
         Tables of genes and of cells, and a summary. Nothing is written into `adata`.
+
+    Raises
+    ------
+    InputError
+        If a value is NaN or infinite; the message names the cell and the gene.
 
     Examples
     --------
@@ -82,7 +88,7 @@ def coverage(
     >>> found.summary["genes"], found.genes.loc["CD3D", "matched_by"]
     (765, 'symbol')
     """
-    slot = find_slot(adata, layer=layer, use_raw=use_raw, normalization=normalization)
+    slot = find_slot(adata, Expression(layer, use_raw, normalization))
     names = [str(n) for n in slot.genes]
     table = genes.coverage.reindex(names)
     for column in table.columns:
@@ -91,12 +97,13 @@ def coverage(
     has_text = genes.rows(names) >= 0
     symbol = table["symbol"].to_numpy(object) if "symbol" in table else np.full(len(names), "", dtype=object)
     symbol = np.where(symbol == "", names, symbol)
-    flags = np.column_stack([
-        has_text,
-        [is_mitochondrial(str(s)) for s in symbol],
-        [is_ribosomal(str(s)) for s in symbol],
-    ]).astype(np.float64)  # fmt: skip
-    totals, shares = _sums(slot.rows, flags, logged=slot.logged)
+    mitochondrial = [is_mitochondrial(str(s)) for s in symbol]
+    ribosomal = [is_ribosomal(str(s)) for s in symbol]
+    flags = np.column_stack([has_text, mitochondrial, ribosomal]).astype(np.float64)
+    try:
+        totals, shares = _sums(slot.rows, flags, logged=slot.logged)
+    except BadValueError as error:
+        raise named(error, adata, slot, None) from error
     whole = totals.sum()
     table["counts"] = totals
     table["share"] = totals / whole if whole > 0 else 0.0
@@ -124,6 +131,9 @@ def _sums(rows: Rows, flags: NDArray[np.float64], *, logged: bool) -> tuple[NDAr
         else:
             owner, columns = np.nonzero(block.values)
             values = np.asarray(block.values[owner, columns], dtype=np.float64)
+        if not np.isfinite(values).all():
+            at = np.flatnonzero(~np.isfinite(values))[0]
+            raise BadValueError(start + int(owner[at]), int(columns[at]), f"the value is {values[at]}")
         if logged:
             values = np.expm1(values)
         totals += np.bincount(columns, values, len(totals))

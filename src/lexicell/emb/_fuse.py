@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError
+from .._expression import Expression, Values, read_values, variable_genes
 from .._keys import X_EXPRESSION, X_FUSED, X_TEXT
-from .._results import keep_results, recorded
-from .._values import Values, check_rep, read_values, variable_genes
-from ..core.expression import Components, column_stats, principal_components, zscore_block
+from .._results import check_rep, keep_results, recorded
+from ..core.expression.components import Components, principal_components
+from ..core.expression.log_values import column_stats, zscore_block
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -40,7 +42,7 @@ def fuse(
     .. math:: \text{PCs of } [\sqrt{1-a}\; Z \mid \sqrt{a}\; C], \quad \|Z\|_F = \|C\|_F = \sqrt{n_\text{cells}},
 
     where Z is the z-scored log expression (cut at :math:`\pm 10`) of the most variable genes and C the ``whitened``
-    cell embedding of all genes with a text; both centred. `a` is the share of the total variance that text brings.
+    cell embedding of all genes with a text; both centered. `a` is the share of the total variance that text brings.
 
     The matrix of all genes is never made dense: Z is made in blocks of rows, and C has few columns. The same input
     gives the same bits for any number of threads.
@@ -53,15 +55,16 @@ def fuse(
         A text embedding made with ``preset="whitened"``.
     a
         Weight of text, 0 to 1: 0 is expression alone, 1 is text alone. With .25 fusion is as good as PCA of expression
-        on eight labelled data sets; other shares, and shares chosen by count thinning, were not better by the rule
-        set beforehand (``docs/search.md``).
+        on eight labeled data sets; other shares, and shares chosen by count thinning, were not better by the rule
+        set beforehand (``docs/search_for_gain.md``).
     n_components
         Number of components kept. Fewer where cells or features are too few, with a warning.
     n_top_genes
         Genes in Z: the most variable by Pearson residuals where there are counts, by scanpy's dispersion elsewhere.
         None: all expressed genes.
     layer, use_raw, normalization, library_size
-        Where expression stands, as in :func:`lexicell.emb.cells`. Default: where `use_rep` was computed from.
+        Which matrix is read and what its values are, as in :func:`lexicell.emb.cells`. Default: what `use_rep` was
+        computed from.
     key_added
         Key of the result in ``obsm``.
     copy
@@ -81,7 +84,7 @@ def fuse(
     Raises
     ------
     MissingKeyError
-        If `use_rep`, the layer or the column is not there.
+        If `use_rep`, the layer or the column does not exist.
     InputError
         If `a` is outside 0 to 1, `use_rep` was made with another preset, or values cannot be used.
 
@@ -106,26 +109,19 @@ def fuse(
             f"obsm['{use_rep}'] was made with preset='{preset}'; fusion needs "
             f"lexicell.emb.cells(adata, genes, preset=\"whitened\", key_added='{use_rep}')"
         )
-    values = read_values(
-        adata, layer=layer, use_raw=use_raw, normalization=normalization, library_size=library_size,
-        like=entry.get("params"),
-    )  # fmt: skip
-    chosen = _chosen(values, n_top_genes)
-    log = sp.csr_matrix(values.log[:, chosen])
-    mean, sd = column_stats(log)
-    p, n = len(chosen), adata.n_obs
+    expression = Expression(layer, use_raw, normalization, library_size)
+    base = _Baseline.of(read_values(adata, expression, like=entry.get("params")), n_top_genes)
+    p, n = len(base.chosen), adata.n_obs
 
     def features(start: int, stop: int) -> NDArray[np.float64]:
-        return np.hstack([zscore_block(log[start:stop], mean, sd), text[start:stop]])
+        return np.hstack([base.block(start, stop), text[start:stop]])
 
     scale = _block_scales(features, n, p, np.sqrt([1 - a, a]))
     factor = np.repeat(scale, [p, text.shape[1]])
-    parts = principal_components(lambda i, j: features(i, j) * factor, n, _capped(n_components, n, p + text.shape[1]))
-    _write(adata, key_added, parts, values, chosen, mean, sd, {
-        "based_on": use_rep,
-        "scale": scale,
-        "params": {**values.params, "a": float(a), "n_components": n_components, "n_top_genes": n_top_genes or 0},
-    })  # fmt: skip
+    k = _capped(n_components, n, p + text.shape[1])
+    parts = principal_components(lambda start, stop: features(start, stop) * factor, n, k)
+    params = {"a": float(a), "n_components": n_components, "n_top_genes": n_top_genes or 0}
+    _write(adata, key_added, parts, base, params, {"based_on": use_rep, "scale": scale})
     return adata if copy else None
 
 
@@ -151,7 +147,7 @@ def expression_pca(
     adata
         Cells with counts, abundances or log values.
     n_components, n_top_genes, layer, use_raw, normalization, library_size, key_added, copy
-        As in :func:`fuse`; where expression stands defaults to ``X``.
+        As in :func:`fuse`; the default matrix is ``X``.
 
     Returns
     -------
@@ -162,7 +158,7 @@ def expression_pca(
     Raises
     ------
     MissingKeyError, InputError
-        If the slot is not there or its values cannot be used.
+        If the matrix does not exist or its values cannot be used.
 
     Examples
     --------
@@ -173,40 +169,51 @@ def expression_pca(
     (700, 20)
     """
     adata = adata.copy() if copy else adata
-    values = read_values(adata, layer=layer, use_raw=use_raw, normalization=normalization, library_size=library_size)
-    chosen = _chosen(values, n_top_genes)
-    log = sp.csr_matrix(values.log[:, chosen])
-    mean, sd = column_stats(log)
-    parts = principal_components(
-        lambda i, j: zscore_block(log[i:j], mean, sd), adata.n_obs, _capped(n_components, adata.n_obs, len(chosen))
-    )
-    _write(adata, key_added, parts, values, chosen, mean, sd, {
-        "params": {**values.params, "n_components": n_components, "n_top_genes": n_top_genes or 0},
-    })  # fmt: skip
+    base = _Baseline.of(read_values(adata, Expression(layer, use_raw, normalization, library_size)), n_top_genes)
+    k = _capped(n_components, adata.n_obs, len(base.chosen))
+    parts = principal_components(base.block, adata.n_obs, k)
+    _write(adata, key_added, parts, base, {"n_components": n_components, "n_top_genes": n_top_genes or 0}, {})
     return adata if copy else None
 
 
-def _chosen(values: Values, n_top_genes: int | None) -> NDArray[np.int64]:
-    if n_top_genes is not None and n_top_genes < 1:
-        raise InputError(f"n_top_genes must be at least 1, or None for all genes; got {n_top_genes}")
-    chosen = variable_genes(values, len(values.genes) if n_top_genes is None else n_top_genes)
-    if len(chosen) == 0:
-        raise InputError("no gene varies between the cells, so there is no expression to compare")
-    return chosen
+@dataclass(frozen=True, eq=False)
+class _Baseline:
+    """z-scored log values of the variable genes: columns `chosen` of `values`."""
+
+    values: Values
+    chosen: NDArray[np.int64]
+    log: sp.csr_matrix
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: Values, n_top_genes: int | None) -> _Baseline:
+        if n_top_genes is not None and n_top_genes < 1:
+            raise InputError(f"n_top_genes must be at least 1, or None for all genes; got {n_top_genes}")
+        chosen = variable_genes(values, len(values.genes) if n_top_genes is None else n_top_genes)
+        if len(chosen) == 0:
+            raise InputError("no gene varies between the cells, so there is no expression to compare")
+        log = sp.csr_matrix(values.log[:, chosen])
+        return cls(values, chosen, log, *column_stats(log))
+
+    def block(self, start: int, stop: int) -> NDArray[np.float64]:
+        return zscore_block(self.log[start:stop], self.mean, self.sd)
 
 
 def _block_scales(features: Any, n: int, p: int, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factors that give the first p columns and the rest, each centred, Frobenius norm ``weight * sqrt(n)``."""
+    """Factors that give the first p columns and the rest, each centered, Frobenius norm ``weight * sqrt(n)``."""
     starts = range(0, n, 4096)
     mean = sum(features(i, min(i + 4096, n)).sum(axis=0) for i in starts) / n
     square = sum(((features(i, min(i + 4096, n)) - mean) ** 2).sum(axis=0) for i in starts)
     norm = np.sqrt([square[:p].sum(), square[p:].sum()])
     if (norm == 0).any():
-        raise InputError("all cells are equal in " + ("expression" if norm[0] == 0 else "the text embedding"))
+        where = "expression" if norm[0] == 0 else "the text embedding"
+        raise InputError(f"all cells are equal in {where}, so there is nothing to join")
     return np.asarray(weight * np.sqrt(n) / norm, dtype=np.float64)
 
 
 def _capped(n_components: int, n_cells: int, n_features: int) -> int:
+    """`n_components`, or as many as there can be, with a warning."""
     most = min(n_cells - 1, n_features)
     if n_components > most >= 1:
         warnings.warn(
@@ -219,23 +226,18 @@ def _capped(n_components: int, n_cells: int, n_features: int) -> int:
 
 
 def _write(
-    adata: AnnData,
-    key: str,
-    parts: Components,
-    values: Values,
-    chosen: NDArray[np.int64],
-    mean: NDArray[np.float64],
-    sd: NDArray[np.float64],
-    more: dict[str, Any],
+    adata: AnnData, key: str, parts: Components, base: _Baseline, params: dict[str, Any], more: dict[str, Any]
 ) -> None:
+    """Write components, and what makes them again."""
     adata.obsm[key] = parts.scores
     entry = {
-        "hvg": values.genes[chosen],
-        "mean": mean,
-        "sd": sd,
+        "hvg": base.values.genes[base.chosen],
+        "mean": base.mean,
+        "sd": base.sd,
         "center": parts.mean,
         "loadings": parts.loadings.astype(np.float32),
         "variance_ratio": parts.variance_ratio,
         **more,
+        "params": {**base.values.params, **params},
     }
     keep_results(adata, key, entry, replace=True)

@@ -10,12 +10,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, choices
+from .._expression import Expression, Values, read_values
 from .._keys import UNS, X_TEXT
 from .._results import keep_results, recorded
-from .._values import Values, read_values
-from ..core.embedding import GeneEmbedding
-from ..core.expression import zscore_block, zscore_sparse
-from ..core.space import GeneSpace
+from ..core.expression.log_values import zscore_block, zscore_sparse
+from ..core.genes.embedding import GeneEmbedding
+from ..core.genes.gene_space import GeneSpace
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,7 +28,7 @@ _FEW = 0.5  # share of the genes of the space below which the user is warned
 
 def project(
     adata: AnnData,
-    reference: AnnData,
+    onto: AnnData,
     genes: GeneEmbedding | None = None,
     *,
     use_rep: str = X_TEXT,
@@ -41,24 +41,24 @@ def project(
 ) -> AnnData | None:
     r"""Embed cells in the space of other cells, with nothing fitted anew.
 
-    Means and standard deviations of genes, the gene space, variable genes and components are those that stand in
-    ``reference.uns["lexicell"][use_rep]``. The same cells get the same values, to rounding; a classifier or a map made
-    on the reference can be used on the new cells. Genes are joined by exact name. A gene of the space that the new
+    Means and standard deviations of genes, the gene space, variable genes and components are those stored in
+    ``onto.uns["lexicell"][use_rep]``. The same cells get the same values, to rounding; a classifier or a map made
+    on `onto` can be used on the new cells. Genes are joined by exact name. A gene of the space that the new
     data lacks counts as average: its z-score is 0.
 
     Parameters
     ----------
     adata
         New cells.
-    reference
+    onto
         Cells with ``obsm[use_rep]``, written by :func:`cells` (``preset="whitened"``), :func:`fuse` or
         :func:`expression_pca`. Other presets fit nothing on cells: call :func:`cells` with the same genes.
     genes
         The gene vectors that ``use_rep`` was made from; not needed for :func:`expression_pca`.
     use_rep
-        Key of the representation in ``reference.obsm``.
+        Key of the representation in ``onto.obsm``.
     layer, use_raw, normalization, library_size
-        Where expression stands in `adata`, as in :func:`cells`. Default: the place that was read in `reference`.
+        Which matrix of `adata` is read, as in :func:`cells`. Default: the one that was read in `onto`.
     key_added
         Key of the result in ``adata.obsm``; default: `use_rep`.
     copy
@@ -67,12 +67,12 @@ def project(
     Returns
     -------
     None, or the new object. Writes ``obsm[key_added]``, ``(n_cells, dim)`` float32, and
-    ``uns["lexicell"][key_added]``: what stands under `use_rep` in the reference, with ``params["projected"]`` true.
+    ``uns["lexicell"][key_added]``: the record of `use_rep` in `onto`, with ``params["projected"]`` true.
 
     Raises
     ------
     MissingKeyError
-        If `use_rep` is not recorded in `reference`, or a column or layer does not exist.
+        If `use_rep` is not recorded in `onto`, or a column or layer does not exist.
     InputError
         If the representation cannot be projected, `genes` are others, no gene is shared, or values cannot be used.
 
@@ -93,13 +93,10 @@ def project(
     (100, 20)
     """
     adata = adata.copy() if copy else adata
-    entry = _entry(reference, use_rep)
-    values = read_values(
-        adata, layer=layer, use_raw=use_raw, normalization=normalization, library_size=library_size,
-        like=entry.get("params"),
-    )  # fmt: skip
+    entry = _entry(onto, use_rep)
+    values = read_values(adata, Expression(layer, use_raw, normalization, library_size), like=entry.get("params"))
     whole = "loadings" in entry
-    matrix = _components(values, reference, entry, genes) if whole else _whitened(values, entry, genes)
+    matrix = _components(values, onto, entry, genes) if whole else _whitened(values, entry, genes)
     key = key_added or use_rep
     adata.obsm[key] = matrix.astype(np.float32)
     params = {**entry.get("params", {}), **values.params, "projected": True}
@@ -107,12 +104,13 @@ def project(
     return adata if copy else None
 
 
-def _entry(reference: AnnData, key: str) -> dict[str, Any]:
-    entry = recorded(reference, key)
+def _entry(onto: AnnData, key: str) -> dict[str, Any]:
+    """What is recorded about the representation, if it can be projected."""
+    entry = recorded(onto, key)
     if not entry:
-        known = sorted(k for k, v in reference.uns.get(UNS, {}).items() if isinstance(v, dict) and "params" in v)
+        known = sorted(k for k, v in onto.uns.get(UNS, {}).items() if isinstance(v, dict) and "params" in v)
         raise MissingKeyError(
-            f"the reference has no record of '{key}' in uns['{UNS}']; there is {choices(known)}. "
+            f"`onto` has no record of '{key}' in uns['{UNS}']; there is {choices(known)}. "
             "Make it with lexicell.emb.cells, lexicell.emb.fuse or lexicell.emb.expression_pca"
         )
     if "loadings" not in entry and "space" not in entry:
@@ -143,11 +141,11 @@ def _columns(values: Values, wanted: NDArray[Any], what: str) -> tuple[NDArray[n
 
 
 def _whitened(values: Values, entry: dict[str, Any], genes: GeneEmbedding | None) -> NDArray[np.float64]:
-    """``z @ whitened vectors`` with the mean, sd and space of the reference."""
+    """``z @ whitened vectors`` with the mean, sd and space of `onto`."""
     if genes is None:
-        raise InputError("pass genes=, the gene vectors that the reference was embedded with")
+        raise InputError("pass genes=, the gene vectors that `onto` was embedded with")
     if genes.hash != str(entry["gene_embedding"]):
-        raise InputError("these gene vectors are not those that the reference was embedded with (their hash differs)")
+        raise InputError("these gene vectors are not those that `onto` was embedded with (their hash differs)")
     columns, here = _columns(values, entry["genes"], "text space")
     vectors = GeneSpace.from_dict(entry["space"]).transform(genes.vectors[genes.rows(entry["genes"][here])])
     z, baseline = zscore_sparse(
@@ -158,9 +156,9 @@ def _whitened(values: Values, entry: dict[str, Any], genes: GeneEmbedding | None
 
 
 def _components(
-    values: Values, reference: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None
+    values: Values, onto: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None
 ) -> NDArray[np.float64]:
-    """``(features * scale - center) @ loadings``, the features those of the reference."""
+    """``(features * scale - center) @ loadings``, the features those of `onto`."""
     columns, here = _columns(values, entry["hvg"], "expression components")
     p = len(entry["hvg"])
     mean, sd = np.asarray(entry["mean"])[here], np.asarray(entry["sd"])[here]
@@ -171,6 +169,6 @@ def _components(
     for start in range(0, len(out), _ROWS):
         out[start : start + _ROWS] += zscore_block(log[start : start + _ROWS], mean, sd) @ (scale[0] * loadings[here])
     if "based_on" in entry:
-        text = _whitened(values, _entry(reference, str(entry["based_on"])), genes)
+        text = _whitened(values, _entry(onto, str(entry["based_on"])), genes)
         out += text @ (scale[1] * loadings[p:])
     return out

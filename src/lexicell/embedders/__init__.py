@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from ._base import Embedder, EmbedderInfo, space_of
+from ._base import Embedder, EmbedderInfo
 from ._cost import CostEstimate, estimate_cost
+from ._embed import cut_short as cut_short  # for other packages of lexicell, not public
 from ._embed import embed
 from ._registry import describe as list  # noqa: A004  (lx.embedders.list() is the public name)
 from ._registry import get
 
-__all__ = ["CostEstimate", "Embedder", "EmbedderInfo", "embed", "estimate_cost", "get", "list", "space_of"]
+__all__ = ["CostEstimate", "Embedder", "EmbedderInfo", "embed", "estimate_cost", "get", "list"]

@@ -47,7 +47,7 @@ def vectors_of(answer: Any, count: int, dim: int | None, name: str) -> NDArray[n
     places = [item.get("index") for item in data]
     if not all(type(place) is int for place in places) or sorted(places) != list(range(count)):
         raise ProviderError(
-            f"{said} {count} vectors whose 'index' does not name each text once, so nobody can tell which vector "
+            f"{said} {count} vectors whose 'index' does not name each text once, so it cannot be told which vector "
             "is whose; none was stored. Texts can be sent one by one with batch_size=1"
         )
     rows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * count

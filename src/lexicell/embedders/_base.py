@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Embedder", "EmbedderInfo", "space_of"]
+__all__ = ["Embedder", "EmbedderInfo"]
 
 
 @runtime_checkable
@@ -17,7 +17,7 @@ class Embedder(Protocol):
     """Turns texts into vectors.
 
     A provider writes `embed` and no more: de-duplication, batches, the store, order and length checks and progress
-    stand once, in :func:`lexicell.embedders.embed`.
+    are written once, in :func:`lexicell.embedders.embed`.
 
     Making an embedder must be cheap and must neither load a model nor reach a network: texts whose vectors are all
     in the store are answered without either.
@@ -38,7 +38,7 @@ class Embedder(Protocol):
     An embedder may also have any of these:
 
     ``batch_size`` : int, default 64
-        Texts a call of `embed`.
+        Texts per call of `embed`.
     ``plan(texts) -> sequence of sequences of int``
         Its own batches, as positions in `texts`, each position exactly once; takes the place of ``batch_size``.
         One batch is one call of `embed`, and is stored as soon as the call returns.
@@ -77,7 +77,7 @@ class EmbedderInfo:
     Attributes
     ----------
     name
-        What to pass to :func:`lexicell.embedders.get`; a placeholder stands in capitals (``"hf:MODEL"``).
+        What to pass to :func:`lexicell.embedders.get`; a placeholder is in capitals (``"hf:MODEL"``).
     dim
         Length of a vector; 0 where it depends on the model.
     needs
@@ -96,8 +96,3 @@ class EmbedderInfo:
     available: bool
     licence: str
     leaves_machine: bool
-
-
-def space_of(embedder: Embedder) -> str:
-    """Name of the vector space of an embedder: vectors are interchangeable exactly within one space."""
-    return f"{embedder.name}@{embedder.revision}/{embedder.dim}"

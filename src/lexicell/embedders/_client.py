@@ -1,12 +1,11 @@
 """Requests through OpenAI's official client: keys, addresses, time limits, and what each failure means.
 
-The key is kept in one object that prints nothing. Errors are made anew from the status and the words of an answer and
+The key is kept in one object that prints nothing. Errors are made from the status and the words of an answer and
 raised outside the handler, so that neither their text nor the chain behind them holds a request, which carries the key.
 """
 
 from __future__ import annotations
 
-import email.utils
 import importlib.util
 import ipaddress
 import json
@@ -20,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from .._download import asked_wait
 from .._errors import InputError, MissingDependencyError, ProviderError
 from ._retry import CONNECT_TRIES, TooLargeError, TransientError
 
@@ -55,7 +55,7 @@ class Key:
         return "Key([hidden])" if self._value else "Key(none)"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a key is not pickled; make the embedder anew where it is needed")
+        raise TypeError("a key is not pickled; make the embedder again where it is needed")
 
 
 def require_openai() -> None:
@@ -73,7 +73,7 @@ def check_url(url: str) -> str:
     ------
     InputError
         If it is no http address, or holds a password, a query or a fragment: an address becomes part of the embedder's
-        name and so of the store and of provenance, where no secret may stand.
+        name and so of the store and of provenance, where no secret may be.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -150,7 +150,7 @@ class Connection:
             follow_redirects=False, trust_env=not is_loopback(self.url), timeout=self._limits()
         )
         weakref.finalize(self, http.close)
-        # Retries stand in _retry.py alone: they must be bounded together, and end when the run is interrupted.
+        # _retry.py alone retries: they must be bounded together, and end when the run is interrupted.
         shared = {"api_key": self.key.value or "none", "max_retries": 0, "http_client": http}
         if self._api_version is not None:
             return openai.AzureOpenAI(azure_endpoint=self.url, api_version=self._api_version, **shared)
@@ -192,7 +192,7 @@ class Connection:
             raise TransientError(f"the server's answer is broken off or no JSON: {self._words(raw)}") from None
 
     def _read(self, create: Callable[..., Any], body: dict[str, Any]) -> bytes:
-        """The body of the answer, within the time limit: the client's own limit starts anew with every byte."""
+        """The body of the answer, within the time limit: the client's own limit starts again with every byte."""
         deadline = time.monotonic() + self.timeout
         chunks = []
         with create(**body) as response:
@@ -217,8 +217,8 @@ class Connection:
         except openai.APIConnectionError as error:
             cause = _root(error)
             refused = "Connect" in type(cause).__name__ or isinstance(cause, OSError)
-            fault = TransientError(f"no connection to {self.url}: {self._words(str(cause))}",
-                                   tries=CONNECT_TRIES if refused else None)  # fmt: skip
+            said = f"no connection to {self.url}: {self._words(str(cause))}"
+            fault = TransientError(said, tries=CONNECT_TRIES if refused else None)
         except openai.OpenAIError as error:
             fault = ProviderError(f"{self.url}: {self._words(str(error))}")
         except Exception as error:
@@ -236,7 +236,7 @@ class Connection:
         if status == 429 and code == "insufficient_quota":
             return ProviderError(f"{said}. The account has no credit left; nothing was charged for this request")
         if status in (408, 409, 429) or status >= 500:
-            return TransientError(said, wait=_asked_wait(error.response.headers))
+            return TransientError(said, wait=asked_wait(error.response.headers, time.time()))
         if status in (401, 403):
             known = "the key was refused" if self.key else "a key is needed"
             return ProviderError(f"{said}. Check the key: {known}")
@@ -253,43 +253,30 @@ class Connection:
 
     def _explanation(self, error: Any) -> tuple[str, str]:
         body = error.body
-        if isinstance(body, dict):
-            inner = body.get("error", body)
-            inner = inner if isinstance(inner, dict) else {"message": inner}
-            message = inner.get("message") or inner.get("detail") or body.get("detail") or inner
-            return self._words(message), str(inner.get("code") or inner.get("type") or "")
-        return self._words(body or ""), ""
+        if not isinstance(body, dict):
+            return self._words(body or ""), ""
+        inner = body.get("error", body)
+        if not isinstance(inner, dict):
+            inner = {"message": inner}
+        message = inner.get("message") or inner.get("detail") or body.get("detail") or inner
+        return self._words(message), str(inner.get("code") or inner.get("type") or "")
 
     def _words(self, said: object) -> str:
         """A server's own words: the key taken out, on one line, cut."""
-        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-        text = " ".join(self.key.hide(text).split())
-        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        if isinstance(said, bytes):
+            said = said.decode(errors="replace")
+        text = " ".join(self.key.hide(str(said)).split())
+        if len(text) > _SHOWN:
+            text = f"{text[:_SHOWN]}..."
+        return text
 
 
-def from_environment(*names: str) -> Key:
-    """The first of these variables that is set, as a key."""
-    return Key(next((value for value in map(os.environ.get, names) if value), ""))
+def from_environment(name: str) -> Key:
+    """The value of a variable as a key; an empty key where it is not set."""
+    return Key(os.environ.get(name, ""))
 
 
 def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _asked_wait(headers: Any) -> float | None:
-    """Seconds until the server wants the next try: ``retry-after-ms``, or ``retry-after`` in seconds or as a date."""
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        try:
-            seconds = float(value) / scale
-        except (TypeError, ValueError):
-            continue
-        # A NaN or a negative number is no order.
-        return seconds if seconds >= 0 else None
-    try:
-        date = email.utils.parsedate_to_datetime(headers.get("retry-after"))
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, date.timestamp() - time.time())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import InputError
+from .._keys import space_of
 from ..store import Store
-from ._base import Embedder, space_of
+from ._base import Embedder
 from ._prices import PRICES_DATE
 from ._registry import get
 
@@ -84,19 +85,22 @@ class CostEstimate:
             return f"{count}: nothing is left to embed with '{self.embedder}'"
         if not self.leaves_machine:
             return f"{count}: {self.to_send:,} to embed with '{self.embedder}' on this machine, at no cost"
-        most = "" if self.exact else "at most "
+        most, note = "", ""
+        if not self.exact:
+            most = "at most "
+            note = " (counted in bytes, for want of the model's vocabulary; English text usually has a quarter of that)"
         price = "at a price not known here"
         if self.money is not None:
-            price = f"{most}${self.money:,.2f}" if self.money >= 0.01 or not self.money else f"{most}$0.01"
-            price += f" at the prices of {self.prices_date}" if self.prices_date else ""
-        note = (
-            ""
-            if self.exact
-            else " (counted in bytes, for want of the model's vocabulary; English text usually has a quarter of that)"
+            shown = max(self.money, 0.01) if self.money else 0.0
+            price = f"{most}${shown:,.2f}"
+        if self.money is not None and self.prices_date:
+            price += f" at the prices of {self.prices_date}"
+        if self.truncated:
+            price += f"; {self.truncated:,} texts are too long and would be cut"
+        return (
+            f"{count}: {self.to_send:,} to send to '{self.embedder}' in {most}{self.requests:,} requests, "
+            f"{most}{self.tokens:,} tokens{note}, {price}"
         )
-        cut = f"; {self.truncated:,} texts are too long and would be cut" if self.truncated else ""
-        return (f"{count}: {self.to_send:,} to send to '{self.embedder}' in {most}{self.requests:,} requests, "
-                f"{most}{self.tokens:,} tokens{note}, {price}{cut}")  # fmt: skip
 
 
 def estimate_cost(
@@ -143,7 +147,9 @@ def estimate_cost(
         known = (Store() if store is None else store).get_many(space_of(model), unique)
     waiting = [text for text in unique if text not in known]
     quote = _quote(model, waiting)
-    long = len(model.truncated(waiting)) if waiting and model.leaves_machine and hasattr(model, "truncated") else 0
+    n_long = 0
+    if waiting and model.leaves_machine and hasattr(model, "truncated"):
+        n_long = len(model.truncated(waiting))
     return CostEstimate(
         embedder=model.name,
         texts=len(texts),
@@ -153,7 +159,7 @@ def estimate_cost(
         requests=quote.requests,
         money=quote.money,
         exact=quote.exact,
-        truncated=long,
+        truncated=n_long,
         leaves_machine=model.leaves_machine,
         prices_date=PRICES_DATE if quote.money and model.leaves_machine else "",
     )

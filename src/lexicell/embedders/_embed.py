@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._errors import InputError, LexicellError, ProviderError
+from .._keys import space_of
 from .._progress import progress
 from ..store import Store
-from ._base import Embedder, space_of
+from ._base import Embedder
 from ._registry import get
 
 Keep = Callable[[Sequence[int], object], None]
@@ -45,7 +46,7 @@ def embed(
     store
         Where vectors are kept; None is the user's own store, False keeps nothing.
     batch_size
-        At most so many texts a call of the embedder; None leaves it to the embedder.
+        At most so many texts per call of the embedder; None leaves it to the embedder.
     show_progress
         Draw a progress bar with the time left on stderr; None means where a person is watching.
 
@@ -78,41 +79,33 @@ def embed(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size must be at least 1, not {batch_size}")
     model = get(embedder) if isinstance(embedder, str) else embedder
-    vault = _open(store, model)
+    opened = _open(store, model)
     space = space_of(model)
 
     unique = list(dict.fromkeys(texts))
-    known = vault.get_many(space, unique) if vault is not None else {}
-    vectors = np.empty((len(unique), model.dim), dtype=np.float32)
-    missing = []
-    for row, text in enumerate(unique):
-        if text in known:
-            vectors[row] = known[text]
-        else:
-            missing.append(row)
-    del known
-    if missing:
-        waiting = [unique[row] for row in missing]
+    known = opened.get_many(space, unique) if opened is not None else {}
+    waiting = [text for text in unique if text not in known]
+    if waiting:
         _warn_truncated(model, waiting)
-        rows = np.asarray(missing)
         with progress(f"embedding texts ({model.name})", len(waiting), show=show_progress) as advance:
 
             def keep(batch: Sequence[int], answer: object) -> None:
                 sent = [waiting[i] for i in batch]
                 block = _checked_answer(model, sent, answer)
-                if vault is not None:
-                    vault.put_many(space, sent, block)
-                vectors[rows[np.asarray(batch)]] = block
+                if opened is not None:
+                    opened.put_many(space, sent, block)
+                known.update(zip(sent, block, strict=True))
                 advance(len(batch))
 
             _run(model, waiting, _batches(model, waiting, batch_size), keep)
-    if len(unique) == len(texts):
-        return vectors
-    position = {text: row for row, text in enumerate(unique)}
-    return vectors[[position[text] for text in texts]]
+    vectors = np.empty((len(texts), model.dim), dtype=np.float32)
+    for row, text in enumerate(texts):
+        vectors[row] = known[text]
+    return vectors
 
 
 def _run(model: Embedder, texts: Sequence[str], batches: Sequence[Sequence[int]], keep: Keep) -> None:
+    """Embed all batches, as many at once as the embedder allows, and hand over each answer as it comes."""
     stop = threading.Event()
 
     def work(batch: Sequence[int]) -> None:
@@ -151,6 +144,7 @@ def _run(model: Embedder, texts: Sequence[str], batches: Sequence[Sequence[int]]
 
 
 def _batches(model: Embedder, texts: Sequence[str], batch_size: int | None) -> list[Sequence[int]]:
+    """Positions of the texts of each batch: as the embedder plans them, else in their order."""
     plan = getattr(model, "plan", None)
     if plan is None:
         size = int(getattr(model, "batch_size", _BATCH_SIZE))
@@ -165,6 +159,7 @@ def _batches(model: Embedder, texts: Sequence[str], batch_size: int | None) -> l
 
 
 def _checked(texts: Sequence[str]) -> list[str]:
+    """The texts as plain strings; an `InputError` names the first that cannot be embedded."""
     if isinstance(texts, str):
         raise InputError("texts must be a list of strings, not one string; write [text]")
     out = list(texts)
@@ -189,6 +184,7 @@ def _checked(texts: Sequence[str]) -> list[str]:
 
 
 def _checked_answer(model: Embedder, sent: Sequence[str], answer: object) -> NDArray[np.float32]:
+    """An answer as ``(len(sent), dim)`` float32; a `ProviderError` says what is wrong with it."""
     try:
         block = np.ascontiguousarray(answer, dtype=np.float32)
     except (TypeError, ValueError) as error:
@@ -214,9 +210,11 @@ def _checked_answer(model: Embedder, sent: Sequence[str], answer: object) -> NDA
 
 
 def _quote(texts: Sequence[str], wrong: ArrayLike) -> str:
+    """How many texts are concerned, and the beginning of the first."""
     rows = np.flatnonzero(wrong)
     text = texts[int(rows[0])]
-    return f"{len(rows)} of {len(texts)} texts, first '{text[:40]}{'...' if len(text) > 40 else ''}'"
+    shown = text if len(text) <= 40 else f"{text[:40]}..."
+    return f"{len(rows)} of {len(texts)} texts, first '{shown}'"
 
 
 def _warn_truncated(model: Embedder, texts: Sequence[str]) -> None:
@@ -240,16 +238,19 @@ def cut_short(embedder: str, texts: Sequence[str]) -> list[tuple[str, int, int]]
         return []
     try:
         model = get(embedder)
-        truncated = getattr(model, "truncated", None)
-        cut = [long[int(row)] for row in truncated(long)] if truncated is not None else []
-        counts = model.token_counts(cut) if cut and hasattr(model, "token_counts") else [0] * len(cut)
-        window = int(getattr(model, "max_tokens", 0)) if cut else 0
+        if not hasattr(model, "truncated"):
+            return []
+        cut = [long[int(row)] for row in model.truncated(long)]
+        if not cut or not hasattr(model, "token_counts"):
+            return [(text, 0, 0) for text in cut]
+        window = int(getattr(model, "max_tokens", 0))
+        return [(text, int(count), window) for text, count in zip(cut, model.token_counts(cut), strict=True)]
     except LexicellError:
         return []
-    return [(text, int(count), window) for text, count in zip(cut, counts, strict=True)]
 
 
 def _open(store: Store | Literal[False] | None, model: Embedder) -> Store | None:
+    """The store to use; None where nothing is to be kept, or cannot be and need not be."""
     if store is False:
         return None
     if store is not None:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from .._errors import InputError, MissingDependencyError, ProviderError
-from ._weights import _hub_cache as hub_cache
+from .local.weights import _hub_cache as hub_cache
 
 __all__ = ["cached", "download", "find", "fingerprint", "hub_cache"]
 

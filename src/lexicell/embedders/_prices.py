@@ -18,9 +18,7 @@ class Model:
     dim
         Length of its vectors.
     usd
-        US dollars for a million tokens.
-    usd_batch
-        The same through the Batch API.
+        US dollars per million tokens.
     shortens
         Whether it was trained so that vectors may be cut (``dimensions=``).
     encoding
@@ -29,18 +27,17 @@ class Model:
 
     dim: int
     usd: float
-    usd_batch: float
     shortens: bool
     encoding: str = "cl100k_base"
 
 
 MODELS = {
-    "text-embedding-3-small": Model(1536, 0.02, 0.01, shortens=True),
-    "text-embedding-3-large": Model(3072, 0.13, 0.065, shortens=True),
-    "text-embedding-ada-002": Model(1536, 0.10, 0.05, shortens=False),
+    "text-embedding-3-small": Model(1536, 0.02, shortens=True),
+    "text-embedding-3-large": Model(3072, 0.13, shortens=True),
+    "text-embedding-ada-002": Model(1536, 0.10, shortens=False),
 }
 
 # Limits of the service, the same for all three models.
-MAX_INPUTS = 2048  # texts a request
-MAX_REQUEST_TOKENS = 300_000  # tokens a request, all its texts together
-MAX_TOKENS = 8192  # tokens a text
+MAX_INPUTS = 2048  # texts per request
+MAX_REQUEST_TOKENS = 300_000  # tokens per request, all its texts together
+MAX_TOKENS = 8192  # tokens per text

@@ -85,7 +85,7 @@ def read_recipe(folder: Path, *, pooling: str | None = None, max_tokens: int | N
     hidden = config.get("hidden_size", config.get("dim"))
     if not isinstance(hidden, int):
         raise InputError(
-            f"{folder / 'config.json'} states no hidden_size; only models with one vector a token can be used"
+            f"{folder / 'config.json'} states no hidden_size; only models with one vector per token can be used"
         )
     sentence: dict[str, Any] = _json(folder / "sentence_bert_config.json") or {}
     poolings, unit, prompt = _modules(folder, hidden)
@@ -114,12 +114,16 @@ def _modules(folder: Path, hidden: int) -> tuple[tuple[str, ...], bool, str]:
             include_prompt = bool(settings.get("include_prompt", True))
             expected = settings.get("word_embedding_dimension", hidden)
             if expected != hidden:
-                raise InputError(f"{folder}: the pooling expects {expected} numbers a token, the model gives {hidden}")
+                raise InputError(
+                    f"{folder}: the pooling expects {expected} numbers per token, the model gives {hidden}"
+                )
         elif kind == "Normalize":
             unit = True
         elif kind != "Transformer":
-            raise InputError(f"{folder} has a step '{kind}' after the model, which lexicell does not know; "
-                             "serve it with a server of OpenAI's protocol and use 'http:URL#MODEL'")  # fmt: skip
+            raise InputError(
+                f"{folder} has a step '{kind}' after the model, which lexicell does not know; "
+                "serve it with a server of OpenAI's protocol and use 'http:URL#MODEL'"
+            )
     prompts: dict[str, Any] = _json(folder / "config_sentence_transformers.json") or {}
     prompt = str((prompts.get("prompts") or {}).get(prompts.get("default_prompt_name") or "", ""))
     if prompt and not include_prompt:
@@ -148,7 +152,7 @@ def _longest(folder: Path, config: dict[str, Any]) -> int:
     if config.get("model_type") in _SHIFTED_POSITIONS:
         positions -= 2
     tokenizer: dict[str, Any] = _json(folder / "tokenizer_config.json") or {}
-    # Where nobody has set it, a huge number stands here.
+    # Where it was not set, it is a huge number.
     return int(min(positions, tokenizer.get("model_max_length") or positions))
 
 

@@ -1,7 +1,7 @@
 """From a name to an embedder.
 
 Each built-in family is a module of this folder with two things: ``make(model, **options) -> Embedder``, where `model`
-is what stands after the colon ("" where nothing does) and an alias passes its own name, and ``infos() -> list of
+is what comes after the colon ("" where nothing does) and an alias passes its own name, and ``infos() -> list of
 EmbedderInfo``. Importing such a module is cheap: it imports its own dependencies inside functions.
 """
 
@@ -11,10 +11,11 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 from .._errors import InputError, choices
+from .._plugins import find_plugins, load_plugin
 from ._base import Embedder, EmbedderInfo
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def get(name: str, **options: Any) -> Embedder:
         return _call(module.make, name, model, options)
     plugins = _plugins()
     if family in plugins:
-        return _plugin(plugins[family], name, model if colon else None, options)
+        # "toy" calls the factory without arguments, "toy:small" with "small".
+        arguments = [model] if colon else []
+        plugin: Embedder = load_plugin(plugins[family], f"embedder '{name}'", "embed", arguments, options)
+        return plugin
     known = ["local", "openai:MODEL", "hf:MODEL", "http:URL#MODEL", *ALIASES, *sorted(plugins)]
     near = difflib.get_close_matches(family, [k.partition(":")[0] for k in known], n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -97,7 +101,7 @@ def describe() -> pd.DataFrame:
 
     Returns
     -------
-    One row an embedder, indexed from 0: ``name``, ``dim`` (0 where it depends on the model), ``needs``, ``available``,
+    One row per embedder, indexed from 0: ``name``, ``dim`` (0 where it depends on the model), ``needs``, ``available``,
     ``licence``, ``leaves_machine`` (whether texts are sent to another machine). Nothing is loaded or sent.
     """
     import pandas as pd
@@ -116,30 +120,13 @@ def _module(name: str) -> Any:
 
 
 def _plugins() -> dict[str, EntryPoint]:
-    """Plugins by name; a built-in name cannot be taken over."""
-    builtin = {*_FAMILIES, *ALIASES, "https"}
-    return {point.name: point for point in entry_points(group=GROUP) if point.name not in builtin}
-
-
-def _plugin(point: EntryPoint, name: str, model: str | None, options: dict[str, Any]) -> Embedder:
-    origin = f"plugin '{point.value}'"
-    try:
-        factory = point.load()
-    except Exception as error:
-        raise InputError(f"embedder '{name}' comes from {origin}, which cannot be imported: {error}") from error
-    # "toy" calls factory(), "toy:small" calls factory("small").
-    made = factory(**options) if model is None else factory(model, **options)
-    if not callable(getattr(made, "embed", None)):
-        raise InputError(
-            f"embedder '{name}' comes from {origin}, which returned {type(made).__name__}, not an embedder"
-        )
-    return made  # type: ignore[no-any-return]
+    return find_plugins(GROUP, {*_FAMILIES, *ALIASES, "https"})
 
 
 def _plugin_info(name: str, point: EntryPoint) -> EmbedderInfo:
     package = point.dist.name if point.dist is not None else point.value
     try:
-        made = _plugin(point, name, None, {})
+        made = load_plugin(point, f"embedder '{name}'", "embed", [], {})
         return EmbedderInfo(name, int(made.dim), f"plugin {package}", True, "", bool(made.leaves_machine))
     except Exception as error:  # a broken plugin must not hide the others
         return EmbedderInfo(name, 0, f"plugin {package}: {error}", False, "", False)

@@ -1,4 +1,8 @@
-"""The one place where a request to a provider is tried again."""
+"""The one loop in which a request to a provider is tried again.
+
+The official client can try again too, and is told not to: its loop cannot be interrupted, ignores waits of more than a
+minute, knows nothing of what the server told another thread, and does not cover a body that breaks off.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +26,7 @@ CONNECT_TRIES = 3  # a wrong address should not take a minute to be told
 class TransientError(Exception):
     """A request failed in a way that another try may mend. Never leaves this folder.
 
-    Parameters
-    ----------
-    message
-        What happened, free of keys.
-    wait
-        Seconds the server asked to wait, if it did.
-    tries
-        At most so many tries for this kind of failure.
+    `wait` is how many seconds the server asked to wait, if it did; `tries` the most tries for this kind of failure.
     """
 
     def __init__(self, message: str, *, wait: float | None = None, tries: int | None = None) -> None:
@@ -43,9 +40,9 @@ class TooLargeError(Exception):
 
 
 class Patience:
-    """Tries again with growing waits, as long as the server asks for, up to a bound; may be cancelled.
+    """Tries again with growing waits, as long as the server asks for, up to a bound; may be canceled.
 
-    The waits of all threads are joined: when one call is told to slow down, the others wait as well.
+    When one thread is told to slow down, the others wait as well.
 
     Parameters
     ----------
@@ -65,8 +62,8 @@ class Patience:
     def cancel(self) -> None:
         """Let the calls in flight end at their next failure or wait."""
         with self._lock:
-            for cancelled in self._calls:
-                cancelled.set()
+            for canceled in self._calls:
+                canceled.set()
 
     def call(self, attempt: Callable[[], T], *, name: str) -> T:
         """Return what `attempt` returns; a `TransientError` of it leads to another try.
@@ -74,39 +71,42 @@ class Patience:
         Raises
         ------
         ProviderError
-            If tries or time are used up, or the call was cancelled.
+            If tries or time are used up, or the call was canceled.
         """
-        cancelled = threading.Event()
+        canceled = threading.Event()
         with self._lock:
-            self._calls.add(cancelled)
+            self._calls.add(canceled)
         try:
-            return self._call(attempt, name, cancelled)
+            return self._call(attempt, f"embedder '{name}'", canceled)
         finally:
             with self._lock:
-                self._calls.discard(cancelled)
+                self._calls.discard(canceled)
 
-    def _call(self, attempt: Callable[[], T], name: str, cancelled: threading.Event) -> T:
-        spent, tries = 0.0, 0
+    def _call(self, attempt: Callable[[], T], who: str, canceled: threading.Event) -> T:
+        spent = 0.0
+        tries = 0
         while True:
-            spent += self._hold(cancelled, self.max_wait - spent)
-            if cancelled.is_set():
-                raise ProviderError(f"embedder '{name}': stopped before the request was sent")
+            told = min(self._not_before - time.monotonic(), self.max_wait - spent)
+            if told > 0:
+                spent += self._wait(canceled, told)
+            if canceled.is_set():
+                raise ProviderError(f"{who}: stopped before the request was sent")
             try:
                 return attempt()
             except TransientError as error:
                 failure = error
             tries += 1
-            failed = f"embedder '{name}' failed after {_tries(tries)}: {failure}"
-            if cancelled.is_set():
-                raise ProviderError(f"embedder '{name}': stopped; the last try failed: {failure}")
+            if canceled.is_set():
+                raise ProviderError(f"{who}: stopped; the last try failed: {failure}")
+            failed = f"{who} failed after {'one try' if tries == 1 else f'{tries} tries'}: {failure}"
             allowed = self.max_retries + 1
             if failure.tries is not None:
                 allowed = min(allowed, failure.tries)
             if tries >= allowed:
                 raise ProviderError(f"{failed}. Run again to go on: what was answered is stored")
-            # Without an order of the server's, waits differ from thread to thread so that they do not all come at once.
             wait = failure.wait
             if wait is None:
+                # Waits differ from thread to thread, so that they do not all come at once.
                 wait = min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT) * random.uniform(0.75, 1.0)
             if spent + wait > self.max_wait:
                 raise ProviderError(
@@ -114,23 +114,15 @@ class Patience:
                     "allows; run again later: what was answered is stored"
                 )
             if failure.wait is None:
-                spent += self._wait(cancelled, wait)
+                spent += self._wait(canceled, wait)
             else:
+                # Every thread waits for this at the top of its loop.
                 with self._lock:
                     self._not_before = max(self._not_before, time.monotonic() + wait)
-            if cancelled.is_set():
-                raise ProviderError(f"embedder '{name}': stopped while waiting to try again after: {failure}")
+            if canceled.is_set():
+                raise ProviderError(f"{who}: stopped while waiting to try again after: {failure}")
 
-    def _hold(self, cancelled: threading.Event, at_most: float) -> float:
-        with self._lock:
-            wait = self._not_before - time.monotonic()
-        return self._wait(cancelled, min(wait, at_most)) if wait > 0 else 0.0
-
-    def _wait(self, cancelled: threading.Event, seconds: float) -> float:
+    def _wait(self, canceled: threading.Event, seconds: float) -> float:
         start = time.monotonic()
-        cancelled.wait(max(seconds, 0.0))
+        canceled.wait(seconds)
         return time.monotonic() - start
-
-
-def _tries(n: int) -> str:
-    return "one try" if n == 1 else f"{n} tries"

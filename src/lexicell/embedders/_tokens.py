@@ -18,8 +18,8 @@ class Tokens:
     """Counts and cuts texts in the tokens of one vocabulary.
 
     tiktoken fetches a vocabulary from the network when it is first used and keeps it. Where that is impossible the
-    number of UTF-8 bytes stands in: every token of these vocabularies covers at least one byte, so it is never too
-    low. gene texts have between four and five bytes a token.
+    number of UTF-8 bytes is used: every token of these vocabularies covers at least one byte, so it is never too
+    low. Gene texts have between four and five bytes per token.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Tokens:
 
 
 def pack(counts: Sequence[int], *, max_texts: int, max_tokens: int) -> list[list[int]]:
-    """Positions in batches, in order, each within both limits; a text above `max_tokens` stands alone."""
+    """Positions in batches, in order, each within both limits; a text above `max_tokens` is alone."""
     batches: list[list[int]] = []
     total = 0
     for i, count in enumerate(counts):
@@ -69,7 +69,7 @@ def pack(counts: Sequence[int], *, max_texts: int, max_tokens: int) -> list[list
 
 
 def _load(name: str) -> Any:
-    """The vocabulary, or None; tried once a process."""
+    """The vocabulary, or None; tried once per process."""
     with _lock:
         if name not in _encodings:
             _encodings[name] = _within(_FETCH_SECONDS, lambda: _tiktoken(name))

@@ -51,7 +51,7 @@ class HuggingFace:
     Attributes
     ----------
     name
-        ``"hf:OWNER/MODEL"``, or ``"hf:FOLDER"`` with the last part of a path: its place is nobody's business.
+        ``"hf:OWNER/MODEL"``, or ``"hf:FOLDER"`` with the last part of a path: the rest of the path may be private.
     revision
         Commit of the hub, or a hash of the folder's files; then pooling, longest text and whatever else changes a
         vector.
@@ -59,8 +59,18 @@ class HuggingFace:
 
     leaves_machine = False
 
-    def __init__(self, model: str, revision: str, *, download: bool, pooling: str | None, max_tokens: int | None,
-                 batch_size: int, device: str | None, dtype: str) -> None:  # fmt: skip
+    def __init__(
+        self,
+        model: str,
+        revision: str,
+        *,
+        download: bool,
+        pooling: str | None,
+        max_tokens: int | None,
+        batch_size: int,
+        device: str | None,
+        dtype: str,
+    ) -> None:
         folder = Path(model).expanduser()
         self._given = folder if folder.is_dir() else None
         self.name = f"hf:{folder.resolve().name if self._given else model}"
@@ -92,10 +102,9 @@ class HuggingFace:
     @cached_property
     def revision(self) -> str:
         """What exactly computes the vectors."""
-        words = [fingerprint(self.folder), self.recipe.mark]
+        mark = f"{fingerprint(self.folder)}-{self.recipe.mark}"
         # Rounding differs a little from device to device, but between number formats by a thousandth.
-        words += [self._dtype] if self._dtype != "float32" else []
-        return "-".join(words)
+        return mark if self._dtype == "float32" else f"{mark}-{self._dtype}"
 
     @property
     def dim(self) -> int:
@@ -152,8 +161,9 @@ class HuggingFace:
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
     def _worded(self, texts: Sequence[str]) -> list[str]:
-        recipe = self.recipe
-        return [recipe.prompt + (text.lower() if recipe.lower else text) for text in texts]
+        if self.recipe.lower:
+            texts = [text.lower() for text in texts]
+        return [self.recipe.prompt + text for text in texts]
 
     def _tokenizer(self) -> Any:
         with self._lock:
@@ -199,7 +209,7 @@ class HuggingFace:
 
 
 def _pool(layer: Any, mask: Any, recipe: Recipe) -> Any:
-    """One vector a text from the last layer (texts, tokens, hidden); padded places do not count.
+    """One vector per text from the last layer (texts, tokens, hidden); padded places do not count.
 
     mean: sum of the vectors of the tokens (marks included) / their number. mean_sqrt_len: the same sum / the square
     root of their number. cls: the vector of the first token. max: the largest number of each place.
@@ -294,7 +304,7 @@ def make(
     max_tokens
         Tokens read of a text; None: what the folder says, else all that the model can read.
     batch_size
-        Texts at once; texts of like length stand together.
+        Texts at once; texts of similar length are put together.
     device
         As torch names it; None: CUDA, else Apple's, else the processor.
     dtype
@@ -328,8 +338,16 @@ def make(
     check_choice(dtype, _DTYPES, "dtype")
     if batch_size < 1 or (max_tokens is not None and max_tokens < 3):
         raise InputError("batch_size must be at least 1, and max_tokens at least 3 (a text of one token and its marks)")
-    return HuggingFace(model, revision or "main", download=download, pooling=pooling, max_tokens=max_tokens,
-                       batch_size=batch_size, device=device, dtype=dtype)  # fmt: skip
+    return HuggingFace(
+        model,
+        revision or "main",
+        download=download,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+    )
 
 
 def infos() -> list[EmbedderInfo]:
@@ -338,7 +356,9 @@ def infos() -> list[EmbedderInfo]:
     extra = [] if installed else ["pip install 'lexicell[hf]'"]
     rows = []
     for name, alias in _ALIASES.items():
-        lacking = extra + ([] if cached(alias.model, "main") else [f"the model {alias.model} (download=True)"])
+        lacking = list(extra)
+        if cached(alias.model, "main") is None:
+            lacking.append(f"the model {alias.model} (download=True)")
         rows.append(EmbedderInfo(name, alias.dim, "; ".join(lacking), not lacking, alias.licence, leaves_machine=False))
     needs = "; ".join([*extra, "a model in the Hugging Face cache or a folder"])
     return [*rows, EmbedderInfo("hf:MODEL", 0, needs, installed, "the model's own", leaves_machine=False)]

@@ -1,8 +1,7 @@
 """OpenAI's embedding models, Azure, and any server that speaks the same protocol.
 
 ``openai:MODEL`` goes to OpenAI (or to ``base_url=``), ``http:URL#MODEL`` to a server of your own. See ``_client.py``
-for keys and failures, ``_retry.py`` for second tries, ``_tokens.py`` for counts, ``_openai_batch.py`` for the Batch
-API.
+for keys and failures, ``_retry.py`` for second tries, ``_tokens.py`` for counts.
 """
 
 from __future__ import annotations
@@ -11,27 +10,28 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError, ProviderError
+from .._keys import space_name
 from ..store import Store
 from ._answer import vectors_of
 from ._base import EmbedderInfo
 from ._client import OPENAI_URL, Connection, Key, check_url, from_environment, is_loopback, require_openai
 from ._cost import Quote
-from ._prices import MAX_INPUTS, MAX_REQUEST_TOKENS, MAX_TOKENS, MODELS
+from ._prices import MAX_INPUTS, MAX_REQUEST_TOKENS, MAX_TOKENS, MODELS, Model
 from ._retry import Patience, TooLargeError
 from ._tokens import Tokens, pack
 
 __all__ = ["OpenAI", "infos", "make"]
 
-_SERVER_BATCH = 32  # texts a request to an unknown server: several refuse more by default
+_SERVER_BATCH = 32  # texts per request to an unknown server: several refuse more by default
 _CUTS = 16  # a text that is refused as too long is shortened by a quarter so often: to a hundredth at most
-_PROBE = "gene"  # sent once where nobody said how long the vectors are
+_PROBE = "gene"  # sent once where the length of the vectors was not given
 
 
 class OpenAI:
@@ -49,19 +49,33 @@ class OpenAI:
         False only for a server on this machine.
     """
 
-    def __init__(self, name: str, model: str, connection: Connection, *, revision: str, dimensions: int | None,
-                 dim: int | None, batch_size: int | None, concurrency: int, patience: Patience) -> None:  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        connection: Connection,
+        *,
+        revision: str,
+        dimensions: int | None,
+        dim: int | None,
+        batch_size: int | None,
+        concurrency: int,
+        patience: Patience,
+    ) -> None:
         self.name, self.model, self.revision = name, model, revision
         self.dimensions = dimensions
         self.concurrency = concurrency
         self.leaves_machine = not is_loopback(connection.url)
         self._connection, self._patience = connection, patience
-        self._known = MODELS.get(model) if name.startswith("openai:") else None
-        self._dim = dimensions or dim or (self._known.dim if self._known else None)
+        self._known: Model | None = None
+        self._dim = dimensions or dim
+        self._batch_size = batch_size or _SERVER_BATCH
+        if name.startswith("openai:") and model in MODELS:
+            self._known = MODELS[model]
+            self._dim = self._dim or self._known.dim
+            self._batch_size = batch_size or MAX_INPUTS
         self._remembered = False
-        self._batch_size = batch_size or (MAX_INPUTS if self._known else _SERVER_BATCH)
         self._encoding = "base64"
-        self._tokens: Tokens | None = None
 
     def __repr__(self) -> str:
         return f"OpenAI({self.name!r})"
@@ -78,7 +92,7 @@ class OpenAI:
 
     @property
     def dim(self) -> int:
-        """Length of a vector; a model nobody knows is asked once, with one word, and the answer is remembered."""
+        """Length of a vector; an unknown model is asked once, with one word, and the answer is remembered."""
         if not self.dim_known:
             self._dim = self._ask([_PROBE]).shape[1]
             self._remember(self._dim)
@@ -87,7 +101,7 @@ class OpenAI:
 
     @property
     def _dim_key(self) -> str:
-        return f"{self.name}@{self.revision}/{self.dimensions or ''}"
+        return space_name(self.name, self.revision, self.dimensions or "")
 
     def _recall(self) -> int | None:
         try:
@@ -110,20 +124,21 @@ class OpenAI:
         if self._known is None:
             order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
             return [order[i : i + self._batch_size] for i in range(0, len(order), self._batch_size)]
-        counts = [min(count, MAX_TOKENS) for count in self._counter().count(texts)]
+        counts = [min(count, MAX_TOKENS) for count in self._counter.count(texts)]
         return pack(counts, max_texts=self._batch_size, max_tokens=MAX_REQUEST_TOKENS)
 
     def truncated(self, texts: Sequence[str]) -> list[int]:
         """Positions of the texts that are longer than the model reads, as far as this can be counted here."""
-        if self._known is None or not self._counter().exact:
+        if self._known is None or not self._counter.exact:
             return []
+        # No text has more tokens than bytes: most need not be counted.
         long = [i for i, text in enumerate(texts) if len(text.encode()) > MAX_TOKENS]
-        counts = self._counter().count([texts[i] for i in long])
+        counts = self._counter.count([texts[i] for i in long])
         return [i for i, count in zip(long, counts, strict=True) if count > MAX_TOKENS]
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, uncut."""
-        return self._counter().count(texts)
+        return self._counter.count(texts)
 
     @property
     def max_tokens(self) -> int:
@@ -132,19 +147,17 @@ class OpenAI:
 
     def quote(self, texts: Sequence[str]) -> Quote:
         """Tokens, requests and money for texts; sends none of them."""
-        counter = self._counter()
-        counts = counter.count(texts)
+        counts = self._counter.count(texts)
         if self._known is None:
             requests = -(-len(texts) // self._batch_size)
             return Quote(sum(counts), requests, None if self.leaves_machine else 0.0, exact=False)
         counts = [min(count, MAX_TOKENS) for count in counts]
         requests = len(pack(counts, max_texts=self._batch_size, max_tokens=MAX_REQUEST_TOKENS))
-        return Quote(sum(counts), requests, sum(counts) * self._known.usd / 1e6, exact=counter.exact)
+        return Quote(sum(counts), requests, sum(counts) * self._known.usd / 1e6, exact=self._counter.exact)
 
+    @cached_property
     def _counter(self) -> Tokens:
-        if self._tokens is None:
-            self._tokens = Tokens(self._known.encoding if self._known else "")
-        return self._tokens
+        return Tokens(self._known.encoding if self._known else "")
 
     def cancel(self) -> None:
         """End the calls in flight at their next failure or wait."""
@@ -161,7 +174,9 @@ class OpenAI:
             If the server fails for good. Where parts of the batch had been answered, ``partial`` of the error holds
             them, as positions and vectors, so that they can be stored.
         """
-        sent = [self._counter().cut(text, MAX_TOKENS) for text in texts] if self._known else list(texts)
+        sent = list(texts)
+        if self._known:
+            sent = [self._counter.cut(text, MAX_TOKENS) for text in texts]
         dim = self.dim
         out = np.empty((len(sent), dim), dtype=np.float32)
         done: list[int] = []
@@ -194,8 +209,12 @@ class OpenAI:
                 vector: NDArray[np.float32] = self._ask([kept], dim)[0]
             except TooLargeError:
                 continue
-            warnings.warn(f"embedder '{self.name}' refused a text of {len(text):,} characters as too long; its first "
-                          f"{len(kept):,} were embedded: '{text[:40]}...'", UserWarning, stacklevel=2)  # fmt: skip
+            warnings.warn(
+                f"embedder '{self.name}' refused a text of {len(text):,} characters as too long; its first "
+                f"{len(kept):,} were embedded: '{text[:40]}...'",
+                UserWarning,
+                stacklevel=2,
+            )
             return vector
         raise ProviderError(f"embedder '{self.name}': {refusal}")
 
@@ -217,7 +236,7 @@ class OpenAI:
             return vectors_of(answer, len(texts), dim, self.name)
         except ProviderError:
             if self._remembered:
-                # The server may serve another model under the name than last time: ask it anew in the next run.
+                # The server may serve another model under the name than last time: ask it again in the next run.
                 self._remember(None)
             raise
 
@@ -241,8 +260,6 @@ def make(
     timeout: float = 300.0,
     max_retries: int = 6,
     max_wait: float = 600.0,
-    batch_api: bool = False,
-    poll_seconds: float = 30.0,
 ) -> OpenAI:
     """Make the embedder of a model at OpenAI, at Azure or at a compatible server.
 
@@ -266,7 +283,7 @@ def make(
     revision
         A mark of your own for what the server runs, part of the store's key. Default: the server's name.
     batch_size
-        At most so many texts a request: default 2,048 at OpenAI (within 300,000 tokens), 32 elsewhere.
+        At most so many texts per request: default 2,048 at OpenAI (within 300,000 tokens), 32 elsewhere.
     concurrency
         Requests at once: default 4 at OpenAI, 2 elsewhere.
     timeout
@@ -275,10 +292,6 @@ def make(
         Further tries of a request after 408, 409, 429, 5xx, a time-out or a broken connection.
     max_wait
         Seconds that one request may spend waiting between its tries; a server that asks for more is an error.
-    batch_api
-        Use OpenAI's Batch API: half the price, an answer within a day. An interrupted run resumes the same job.
-    poll_seconds
-        How often to ask whether such a job has finished.
 
     Raises
     ------
@@ -286,10 +299,8 @@ def make(
         If options contradict each other or cannot be used with the model.
     """
     if "#" in model or "://" in model:
-        if base_url is not None or api_version is not None or batch_api:
-            raise InputError(
-                "'http:URL#MODEL' names the server; base_url=, api_version= and batch_api= go with 'openai:MODEL'"
-            )
+        if base_url is not None or api_version is not None:
+            raise InputError("'http:URL#MODEL' names the server; base_url= and api_version= go with 'openai:MODEL'")
         url, _, model = model.partition("#")
         url = check_url(url if "://" in url else f"http://{url}")
         if not model:
@@ -318,21 +329,17 @@ def make(
     if max_retries < 0:
         raise InputError(f"max_retries must not be negative, not {max_retries}")
     connection = Connection(url, Key(api_key) if api_key else key, api_version=api_version, timeout=timeout, own=own)
-    settings: dict[str, Any] = {
-        "revision": revision or urlsplit(url).netloc,
-        "dimensions": dimensions,
-        "dim": dim,
-        "batch_size": batch_size,
-        "concurrency": concurrency or (4 if own else 2),
-        "patience": Patience(max_retries=max_retries, max_wait=max_wait),
-    }
-    if batch_api:
-        if batch_size is not None:
-            raise InputError("batch_size= does not go with batch_api=True: a job holds up to 50,000 texts")
-        from ._openai_batch import BatchOpenAI
-
-        return BatchOpenAI(name, model, connection, poll_seconds=poll_seconds, **settings)
-    return OpenAI(name, model, connection, **settings)
+    return OpenAI(
+        name,
+        model,
+        connection,
+        revision=revision or urlsplit(url).netloc,
+        dimensions=dimensions,
+        dim=dim,
+        batch_size=batch_size,
+        concurrency=concurrency or (4 if own else 2),
+        patience=Patience(max_retries=max_retries, max_wait=max_wait),
+    )
 
 
 def _check_dimensions(model: str, dimensions: int | None) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import InputError
-from .._matrix import Dense, Rows, block_rows
+from .._expression import Dense, Rows, block_rows
 from ..store import Store
 from ._base import Embedder
 from ._cost import CostEstimate, estimate_cost
@@ -35,19 +35,19 @@ def sentences(
     prefix: str = PREFIX,
     chunk_size: int | None = None,
 ) -> list[str]:
-    """Write one sentence a cell: `prefix`, then the words of its expressed genes, the highest value first.
+    """Write one sentence per cell: `prefix`, then the words of its expressed genes, the highest value first.
 
     Parameters
     ----------
     rows
-        Cells x genes, from :func:`lexicell._matrix.open_rows`. Counts, normalised and logged values give the same
-        sentences, as far as their order is the same.
+        Cells x genes, from :func:`lexicell.core.expression.rows.open_rows`. Counts, normalized and logged values give
+        the same sentences, as far as their order is the same.
     words
         Name of each gene; genes with an empty name are passed over.
     ranks
         Which gene comes first where values are equal: smaller first.
     top_n
-        At most so many genes a cell. Genes without expression never count.
+        At most so many genes per cell. Genes without expression never count.
     prefix
         What every sentence begins with.
     chunk_size
@@ -55,7 +55,7 @@ def sentences(
 
     Returns
     -------
-    One string a cell; empty for a cell that expresses no gene with a name.
+    One string per cell; empty for a cell that expresses no gene with a name.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def _cells(rows: Rows, start: int, stop: int) -> Iterator[tuple[NDArray[np.int64
         return
     for first, last in zip(block.indptr[:-1] - block.indptr[0], block.indptr[1:] - block.indptr[0], strict=True):
         columns, places = np.unique(block.indices[first:last], return_inverse=True)
-        # An entry may stand in several parts, which add up.
+        # An entry may come in several parts, which add up.
         values = np.bincount(places, weights=block.data[first:last], minlength=len(columns))
         yield columns.astype(np.int64), values.astype(np.float64)
 

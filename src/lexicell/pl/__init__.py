@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from ._annotate import annotate
+from ._concepts import concepts
 from ._coverage import coverage
+from ._draw import GREY as GREY
+from ._draw import as_categories as as_categories
+from ._draw import category_colors as category_colors
 from ._embedding import embedding
 from ._evaluation import evaluation
+from ._explain import explain
 from ._fates import fates
-from ._trajectory import trajectory, trends
-from ._transfer import annotate, transfer
-from ._vulnerability import vulnerability, vulnerability_calibration, vulnerability_concepts, vulnerability_genes
-from ._words import concepts, explain, perturb, programmes
+from ._perturb import perturb
+from ._programs import programs
+from ._trajectory import trajectory
+from ._transfer import transfer
+from ._trends import trends
+from ._vulnerability import vulnerability
 
 __all__ = [
     "annotate",
@@ -20,12 +28,9 @@ __all__ = [
     "explain",
     "fates",
     "perturb",
-    "programmes",
+    "programs",
     "trajectory",
     "transfer",
     "trends",
     "vulnerability",
-    "vulnerability_calibration",
-    "vulnerability_concepts",
-    "vulnerability_genes",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _keys
-from .._errors import MissingKeyError, check_key, choices
+from .._errors import MissingKeyError, check_column, choices
 from . import _draw
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def coverage(
     adata
         Cells embedded with :func:`lexicell.emb.cells`.
     use_rep
-        Which embedding: its shares stand in ``obs["text_coverage"]`` for ``X_text``.
+        Which embedding: its shares are stored in ``obs["text_coverage"]`` for ``X_text``.
     groupby
-        Column of ``obs``: one box a group, sorted by median, instead of one histogram. A group whose genes are less
+        Column of ``obs``: one box per group, sorted by median, instead of one histogram. A group whose genes are less
         covered than others' is described less well.
     ax
         Axes to draw on.
@@ -57,7 +57,7 @@ def coverage(
             f"no column '{column}' in obs; there is {choices(others)}. lexicell.emb.cells writes it for '{use_rep}'"
         )
     if groupby is not None:
-        check_key(groupby, [str(c) for c in adata.obs.columns], "column in obs")
+        check_column(adata.obs, groupby)
     share = adata.obs[column].to_numpy(dtype=float)
     label = "share of a cell's counts whose gene has a text"
     if groupby is None:
@@ -65,17 +65,29 @@ def coverage(
         ax.hist(share, bins=np.linspace(0, 1, 51).tolist(), color=_draw.FEW[0], edgecolor="white", linewidth=0.4)
         middle = float(np.median(share))
         ax.axvline(middle, color="#333333", linewidth=1.0, linestyle="--")
-        ax.annotate(f"median {middle:.1%}", (middle, 1.0), xycoords=("data", "axes fraction"), xytext=(-4, -4),
-                    textcoords="offset points", ha="right", va="top", fontsize="small")  # fmt: skip
+        ax.annotate(
+            f"median {middle:.1%}",
+            (middle, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4, -4),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize="small",
+        )
         ax.set_ylabel("cells")
     else:
         names, codes = _draw.as_categories(adata.obs[groupby])
         groups = sorted(((share[codes == k], n) for k, n in enumerate(names)), key=lambda g: float(np.median(g[0])))
         ax = _draw.new_axes(ax, (6.0, 1.0 + 0.28 * len(groups)))
         ax.boxplot(
-            [g for g, _ in groups], orientation="horizontal", widths=0.6, showfliers=len(share) <= 20_000,
-            flierprops={"markersize": 2, "markeredgecolor": "#888888"}, medianprops={"color": _draw.FEW[5]},
-        )  # fmt: skip
+            [g for g, _ in groups],
+            orientation="horizontal",
+            widths=0.6,
+            showfliers=len(share) <= 20_000,
+            flierprops={"markersize": 2, "markeredgecolor": "#888888"},
+            medianprops={"color": _draw.FEW[5]},
+        )
         ax.set_yticks(range(1, len(groups) + 1), [f"{n} ({len(g):,})" for g, n in groups])
     ax.set_xlim(0, 1)
     ax.set_xlabel(label)

@@ -1,4 +1,4 @@
-"""What all plots share: axes, colours, dots. Nothing here changes matplotlib's settings."""
+"""What all plots share: axes, colors, dots. Nothing here changes matplotlib's settings."""
 
 from __future__ import annotations
 
@@ -11,20 +11,57 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FEW", "GREY", "MANY", "bare", "dot_size", "new_axes", "palette", "rasterize"]
+__all__ = [
+    "DOWN",
+    "FEW",
+    "GREEN",
+    "GREY",
+    "MANY",
+    "PURPLE",
+    "UP",
+    "bare",
+    "bars",
+    "dot_size",
+    "dots",
+    "halo",
+    "light_frame",
+    "new_axes",
+    "palette",
+    "rasterize",
+]
 
 GREY = "#bdbdbd"
 """Cells without a value."""
 
-# Okabe and Ito 2008: told apart with any of the common colour deficiencies. Yellow last: it is faint on white.
+# Okabe and Ito 2008: told apart with any of the common color deficiencies. Yellow last: it is faint on white.
 FEW = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#F0E442")
 
-# More than eight colours cannot all be told apart by everyone; these differ in lightness as well as in hue
-# (Paul Tol's muted and bright schemes after Okabe and Ito's), and the legend repeats no colour up to 24.
+# More than eight colors cannot all be told apart by everyone; these differ in lightness as well as in hue
+# (Paul Tol's muted and bright schemes after Okabe and Ito's), and the legend repeats no color up to 24.
 MANY = (
-    *FEW[:6], "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499",
-    "#7A7A7A", "#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA3377", "#555555", "#BBCC33",
-)  # fmt: skip
+    *FEW[:6],
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#7A7A7A",
+    "#4477AA",
+    "#66CCEE",
+    "#228833",
+    "#CCBB44",
+    "#EE6677",
+    "#AA3377",
+    "#555555",
+    "#BBCC33",
+)
+
+UP, DOWN, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
+"""For what goes up and down, and for two kinds of bars side by side."""
 
 _RASTER_ABOVE = 5_000  # dots; a vector file of more is slow to open
 
@@ -40,13 +77,13 @@ def new_axes(ax: Axes | None, size: tuple[float, float] = (5.0, 4.5)) -> Axes:
 
 
 def palette(n: int) -> list[str]:
-    """`n` colours: eight safe for colour-blind readers, up to 24 distinct ones, then the same again."""
+    """`n` colors: eight safe for color-blind readers, up to 24 distinct ones, then the same again."""
     colors = FEW if n <= len(FEW) else MANY
     return [colors[i % len(colors)] for i in range(n)]
 
 
 def category_colors(adata: Any, column: str, categories: list[str]) -> list[str]:
-    """Colours that stand in ``uns["<column>_colors"]``, as scanpy keeps them, or our palette."""
+    """Colors stored in ``uns["<column>_colors"]``, as scanpy keeps them, or our palette."""
     kept = adata.uns.get(f"{column}_colors")
     if kept is not None and len(kept) >= len(categories):
         return [str(c) for c in kept[: len(categories)]]
@@ -81,6 +118,20 @@ def rasterize(n: int) -> bool:
     return n > _RASTER_ABOVE
 
 
+def dots(n: int, size: float | None = None) -> dict[str, Any]:
+    """Options of ``scatter`` for a map of `n` cells."""
+    if size is None:
+        size = dot_size(n)
+    return {"s": size, "linewidths": 0, "rasterized": rasterize(n)}
+
+
+def halo(width: float) -> list[Any]:
+    """A white outline, so that text can be read over dots."""
+    from matplotlib import patheffects
+
+    return [patheffects.withStroke(linewidth=width, foreground="white")]
+
+
 def bare(ax: Axes, x: str, y: str) -> None:
     """Label the axes of a map, whose units mean nothing, and leave out ticks and frame."""
     ax.set_xlabel(x, loc="left", fontsize="small", color="#555555")
@@ -91,3 +142,20 @@ def bare(ax: Axes, x: str, y: str) -> None:
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color("#cccccc")
+
+
+def light_frame(ax: Axes) -> None:
+    """Leave out the frame at the top and right, and draw a light grid behind."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.set_axisbelow(True)
+    ax.grid(color="#eeeeee", lw=0.8)
+
+
+def bars(ax: Axes, names: list[str], values: NDArray[Any], colors: list[str], *, label: str | None = None) -> None:
+    """Draw horizontal bars from zero, the first on top."""
+    ax.barh(range(len(names)), values, color=colors, label=label)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.axvline(0, color="black", lw=0.8)
+    light_frame(ax)

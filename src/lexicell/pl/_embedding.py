@@ -61,7 +61,7 @@ def embedding(
     cmap: str = "viridis",
     ax: Axes | None = None,
 ) -> Axes | Figure:
-    """Draw cells on a map, coloured by a column of ``obs`` or by a gene.
+    """Draw cells on a map, colored by a column of ``obs`` or by a gene.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def embedding(
         Key of the map in ``obsm``, with or without ``X_``. Default: ``X_text_umap``, or the only one lexicell made.
     color
         Column of ``obs``, or a gene, whose values are taken from ``X`` or `layer` as they are. Several give one panel
-        each. Default: the clusters of :func:`lexicell.tl.cluster` on that map, or one colour.
+        each. Default: the clusters of :func:`lexicell.tl.cluster` on that map, or one color.
     layer
         Layer for genes.
     legend
@@ -80,20 +80,20 @@ def embedding(
     size
         Area of a dot in points squared; default: by the number of cells.
     cmap
-        Colours for numbers; viridis is readable for colour-blind people and in grey.
+        Colors for numbers; viridis is readable for color-blind people and in grey.
     ax
         Axes to draw on; only for a single `color`.
 
     Returns
     -------
-    The Axes; a Figure for several colours. More than 5,000 dots are rasterised inside vector files.
+    The Axes; a Figure for several colors. More than 5,000 dots are rasterized inside vector files.
 
     Raises
     ------
     MissingKeyError
         If the map, the column or the gene is not there; the message lists what is.
     InputError
-        If the map has fewer than two dimensions, or `ax` is given with several colours.
+        If the map has fewer than two dimensions, or `ax` is given with several colors.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def embedding(
     key, points = _points(adata, basis)
     if color is not None and not isinstance(color, str):
         if ax is not None:
-            raise InputError("several colours make several panels, so ax= cannot be given with them")
+            raise InputError("several colors make several panels, so ax= cannot be given with them")
         return _grid(adata, key, list(color), layer=layer, legend=legend, size=size, cmap=cmap)
     name = _default_color(adata, key) if color is None else color
     values = None if name is None else _values(adata, name, layer)
@@ -212,9 +212,15 @@ def _legend(ax: Axes, names: list[str], colors: NDArray[Any], *, missing: bool) 
         for n, c in zip(shown, used, strict=True)
     ]
     ax.legend(
-        handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small",
-        ncols=-(-len(shown) // _ROWS), handletextpad=0.2, columnspacing=1.0,
-    )  # fmt: skip
+        handles=handles,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        fontsize="small",
+        ncols=-(-len(shown) // _ROWS),
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
 
 
 def _names_on_map(ax: Axes, points: NDArray[np.floating], names: list[str], codes: NDArray[np.int64]) -> None:
@@ -223,9 +229,14 @@ def _names_on_map(ax: Axes, points: NDArray[np.floating], names: list[str], code
     for k, name in enumerate(names):
         x, y = np.median(points[codes == k], axis=0)
         ax.text(
-            x, y, name, fontsize="small", ha="center", va="center",
+            x,
+            y,
+            name,
+            fontsize="small",
+            ha="center",
+            va="center",
             path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
-        )  # fmt: skip
+        )
 
 
 def _grid(adata: AnnData, basis: str, colors: list[str], **options: Any) -> Figure:

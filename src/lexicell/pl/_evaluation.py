@@ -1,4 +1,4 @@
-"""Scores of representations beside their baselines and controls."""
+"""Scores of representations, baselines and controls."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["evaluation"]
 
 _NAMES = {
-    "ari": "Leiden ARI, mean", "ami": "Leiden AMI, mean", "nmi": "Leiden NMI, mean", "ari_at_k": "Leiden ARI at true k",
-    "kmeans_ari": "k-means ARI", "asw": "silhouette of labels", "knn": "kNN, balanced accuracy",
-    "lr": "logistic regression, bal. acc.", "batch_mixing": "batch mixing",
-}  # fmt: skip
+    "ari": "Leiden ARI, mean",
+    "ami": "Leiden AMI, mean",
+    "nmi": "Leiden NMI, mean",
+    "ari_at_k": "Leiden ARI at true k",
+    "kmeans_ari": "k-means ARI",
+    "asw": "silhouette of labels",
+    "knn": "kNN, balanced accuracy",
+    "lr": "logistic regression, bal. acc.",
+    "batch_mixing": "batch mixing",
+}
 _FOR_LABELS = ("ari", "ari_at_k", "kmeans_ari", "knn", "lr")
 _FOR_TIMES = ("spearman", "kendall", "gain")
 _COLORS = {"text": "#0072B2", "expression": "#D55E00", "control": "#8c8c8c", "given": "#009E73"}
@@ -28,15 +34,16 @@ _WORDS = {"text": "text", "expression": "expression alone", "control": "controls
 
 
 def evaluation(found: Any, *, metrics: Sequence[str] | None = None) -> Figure:
-    """Draw what :func:`lexicell.evaluate` found: one panel a score, one row a representation.
+    """Draw what :func:`lexicell.evaluate` or :func:`lexicell.evaluate_order` found: one panel per score.
 
-    The vertical line is the best expression baseline, which text must beat. Lines through dots are the
-    interval over draws of cells where the table has one and, for controls, one standard deviation over seeds.
+    There is one row per representation. The vertical line is the best expression baseline, which text must beat. Lines
+    through dots are the interval over draws of cells if the table has one and, for controls, one standard deviation
+    over seeds.
 
     Parameters
     ----------
     found
-        The result of :func:`lexicell.evaluate`, or its table.
+        The result, or its table.
     metrics
         Columns of the table to draw. Default: ``ari``, ``ari_at_k``, ``kmeans_ari``, ``knn`` and ``lr`` for labels,
         ``spearman``, ``kendall`` and ``gain`` for times.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ._table import GeneTable
+from ._gene_table import GeneTable
 
 __all__ = ["TEMPLATE", "TEMPLATE_VERSION", "compose", "full_text", "name_text"]
 
@@ -25,7 +25,7 @@ def compose(symbol: str, name: str, terms: Iterable[str] = ()) -> str:
     name
         Full name.
     terms
-        Names of Gene Ontology terms, in the order in which they are to stand.
+        Names of Gene Ontology terms, in the order of the text.
 
     Examples
     --------
@@ -37,14 +37,16 @@ def compose(symbol: str, name: str, terms: Iterable[str] = ()) -> str:
     listed = "; ".join(terms)
     if not name and not listed:
         return ""
-    head = f"{symbol}: {name}." if name else f"{symbol}."
-    return f"{head} {listed}." if listed else head
+    text = f"{symbol}: {name}." if name else f"{symbol}."
+    if listed:
+        text += f" {listed}."
+    return text
 
 
 def full_text(table: GeneTable, row: int, terms: Mapping[str, str]) -> str:
     """The text of one row of a table with its Gene Ontology terms, whose names are looked up in `terms`."""
-    go = table.go[row]
-    return compose(table.symbol[row], table.name[row], [terms[term] for term in go.split("|")] if go else ())
+    ids = table.go[row].split("|") if table.go[row] else []
+    return compose(table.symbol[row], table.name[row], [terms[term] for term in ids])
 
 
 def name_text(table: GeneTable, row: int) -> str:

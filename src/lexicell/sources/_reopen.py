@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .._errors import MissingKeyError
-from ..core.embedding import GeneEmbedding
+from ..core.genes.embedding import GeneEmbedding
 from ..store import Store
 
 __all__ = ["record", "reopen"]
@@ -20,7 +20,7 @@ _KIND = "genes"
 
 
 def record(genes: GeneEmbedding, space: str, store: Store) -> None:
-    """Note ids, texts and provenance of `genes` under its hash; the vectors stand in `store` already, by text."""
+    """Note ids, texts and provenance of `genes` under its hash; the vectors are in `store` already, by text."""
     entry = {
         "space": space,
         "ids": list(genes.ids),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from .._errors import InputError, choices
 
@@ -71,8 +72,6 @@ class TextRules:
     template: str = "default"
     max_words: int | None = None
     mask_terms: Sequence[str] = ()
-    _sections: tuple[tuple[bool, str, tuple[str, ...]], ...] = field(init=False, repr=False, compare=False)
-    _mask: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.mask_terms, str):
@@ -91,10 +90,8 @@ class TextRules:
             raise InputError(f"the template '{self.template}' has a bracket without its partner, or one within another")
         if self.max_words is not None and self.max_words < 1:
             raise InputError(f"max_words must be at least 1, not {self.max_words}")
-        object.__setattr__(self, "_sections", _parse(self.template))
-        object.__setattr__(self, "_mask", _pattern(self.mask_terms))
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """Fields the template uses."""
         return frozenset(_FIELD.findall(self.template))
@@ -104,25 +101,17 @@ class TextRules:
         if not any(facts.get(field) for field in self.fields & _CONTENT):
             return ""
         parts = []
-        for optional, form, fields in self._sections:
-            values = {field: facts.get(field, "") for field in fields}
-            if not optional or all(values.values()):
-                parts.append(form.format_map(values) if fields else form)
+        for i, piece in enumerate(_SECTION.split(self.template)):
+            # Splitting by a pattern with one group puts what was within brackets at the odd places.
+            optional = i % 2 == 1
+            if not optional or all(facts.get(field) for field in _FIELD.findall(piece)):
+                parts.append(_FIELD.sub(lambda field: facts.get(field[1], ""), piece))
         text = " ".join("".join(parts).split())
         if self.mask_terms:
-            text = self._masked(text)
+            text = _masked(text, self.mask_terms)
         if self.max_words is not None:
             text = " ".join(text.split()[: self.max_words])
         return text
-
-    def _masked(self, text: str) -> str:
-        left, n = self._mask.subn(" ", text)
-        if not n:
-            return text
-        left = re.sub(r"[(\[]\s*[)\]]", " ", left)
-        left = re.sub(r"\s+([.,;:)\]])", r"\1", " ".join(left.split()))
-        left = re.sub(r"([,;:.])(?:\s*[,;:.])+", r"\1", left)
-        return left.strip() if re.search(r"\w", left) else ""
 
     def provenance(self) -> dict[str, object]:
         """What has to be known to compose the same texts again."""
@@ -133,15 +122,15 @@ class TextRules:
         }
 
 
-def _parse(template: str) -> tuple[tuple[bool, str, tuple[str, ...]], ...]:
-    """The template cut into (may be left out?, text, its fields)."""
-    # Splitting by a pattern with one group puts what was within brackets at the odd places.
-    pieces = _SECTION.split(template)
-    return tuple((i % 2 == 1, piece, tuple(_FIELD.findall(piece))) for i, piece in enumerate(pieces) if piece)
-
-
-def _pattern(terms: Iterable[str]) -> re.Pattern[str]:
+def _masked(text: str, terms: Sequence[str]) -> str:
+    """The text without some words, and without the brackets and commas that they leave behind."""
     # Longest first, so that "cell death" goes before "cell" can take its half.
     words = sorted(terms, key=len, reverse=True)
     either = "|".join(r"\s+".join(re.escape(word) for word in term.split()) for term in words)
-    return re.compile(rf"(?i)(?<!\w)(?:{either})(?!\w)" if words else r"(?!)")
+    left, n = re.subn(rf"(?i)(?<!\w)(?:{either})(?!\w)", " ", text)
+    if not n:
+        return text
+    left = re.sub(r"[(\[]\s*[)\]]", " ", left)
+    left = re.sub(r"\s+([.,;:)\]])", r"\1", " ".join(left.split()))
+    left = re.sub(r"([,;:.])(?:\s*[,;:.])+", r"\1", left)
+    return left.strip() if re.search(r"\w", left) else ""

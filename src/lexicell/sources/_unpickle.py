@@ -1,13 +1,14 @@
 """Pickles without their danger: numbers, strings, containers and arrays of numbers, and nothing else.
 
 A pickle is a program that may call any function. Here every name in it is looked up in a short list; each name on the
-list stands for a small class of ours that can build an array from bytes and do nothing more. numpy's own code for
+list means a small class of ours that can build an array from bytes and do nothing more. numpy's own code for
 unpickling is never called, so a crafted array cannot harm it either.
 """
 
 from __future__ import annotations
 
 import codecs
+import math
 import pickle
 from collections.abc import Callable
 from typing import IO, Any
@@ -26,7 +27,7 @@ class RefusedError(Exception):
 
 
 class _Call:
-    """Stands for one allowed function: may be called, and nothing else."""
+    """One allowed function: may be called, and nothing else."""
 
     __slots__ = ("_function", "_name")
 
@@ -41,7 +42,7 @@ class _Call:
 
 
 class _Type:
-    """Stands for ``numpy.ndarray``, which pickles name but need not call."""
+    """``numpy.ndarray``, which pickles name but need not call."""
 
     __slots__ = ()
 
@@ -50,7 +51,7 @@ class _Type:
 
 
 class _Dtype:
-    """Stands for a dtype: its letter and size, and its byte order, which comes later."""
+    """A dtype: its letter and size, and its byte order, which comes later."""
 
     __slots__ = ("code", "order")
 
@@ -79,7 +80,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for an array whose content comes later."""
+    """An array whose content comes later."""
 
     __slots__ = ("value",)
 
@@ -104,17 +105,10 @@ def _array(content: Any, dtype: Any, shape: Any, order: Any = "C") -> NDArray[An
     if not isinstance(content, bytes | bytearray):
         raise RefusedError("a numpy array of objects")
     whole = isinstance(shape, tuple) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in shape)
-    # int() keeps the product exact: numpy's would wrap around.
-    if not whole or order not in ("C", "F") or _product(shape) * kind.itemsize != len(content):
+    # math.prod is exact where numpy's product would wrap around.
+    if not whole or order not in ("C", "F") or math.prod(shape) * kind.itemsize != len(content):
         raise RefusedError("an array whose size does not fit its content")
     return np.frombuffer(bytes(content), dtype=kind).reshape(shape, order=order)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def _scalar(dtype: Any, content: Any = b"") -> Any:
@@ -165,7 +159,7 @@ def load(file: IO[bytes]) -> Any:
     Raises
     ------
     RefusedError
-        If anything else stands in it.
+        If it holds anything else.
     pickle.UnpicklingError
         If it is damaged.
     """
@@ -179,7 +173,7 @@ def load(file: IO[bytes]) -> Any:
 
 
 def _finished(value: Any, done: dict[int, Any]) -> Any:
-    """The content with every stand-in replaced by its array."""
+    """The content with arrays in place of our own classes."""
     if id(value) in done:
         if done[id(value)] is _OPEN:
             raise RefusedError("a container that holds itself")

@@ -6,17 +6,16 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from .._errors import InputError, check_choice
 from ._base import GeneTexts
 from ._compose import full_text, name_text
-from ._mapping import match
-from ._table import GeneTable
+from ._gene_table import GeneTable
+from .names.mapping import match
 
 __all__ = ["ORGANISMS", "BundledSource", "load_manifest", "load_table", "load_terms", "load_texts", "load_vectors"]
 
@@ -62,7 +61,7 @@ class BundledSource:
         Parameters
         ----------
         names
-            Gene names as they stand in the data: symbols, Ensembl ids, NCBI GeneIDs.
+            Gene names as they are in the data: symbols, Ensembl ids, NCBI GeneIDs.
         organism
             ``human``, ``mouse`` or ``rat``.
 
@@ -84,29 +83,33 @@ class BundledSource:
             )
         table = load_table(organism)
         frame = match(names, table)
-        speakers = [_speaker(table, row, self.name) if row >= 0 else None for row in frame["row"]]
-        vector_rows = np.array([-1 if s is None else s.vector_row for s in speakers], dtype=np.int64)
         for column in ("name", "gene_type", "accession"):
-            values = table.column(column)
-            frame[column] = [values[row] if row >= 0 else "" for row in frame["row"]]
-        frame["text_source"] = ["" if s is None else s.text_source for s in speakers]
-        frame["text_gene_id"] = ["" if s is None else s.gene_id for s in speakers]
-        silent = [s is not None and not s.text for s in speakers]
-        frame.loc[silent, "note"] = [
-            "; ".join(filter(None, (note, "no name is known for this gene"))) for note in frame.loc[silent, "note"]
-        ]
+            frame[column] = table.take(column, frame["row"])
         vectors = np.zeros((len(frame), load_vectors().shape[1]), dtype=np.float32)
-        has_text = vector_rows >= 0
-        vectors[has_text] = load_vectors()[vector_rows[has_text]]
+        facts: dict[str, list[str]] = {"note": [], "text_source": [], "text_gene_id": []}
+        texts = []
+        for i, (row, note) in enumerate(zip(frame["row"], frame["note"], strict=True)):
+            spoken = _Spoken("", "", "", -1)
+            if row >= 0:
+                spoken = _speak(table, row, self.name)
+                if not spoken.text:
+                    note = "; ".join(filter(None, (note, "no name is known for this gene")))
+            if spoken.vector_row >= 0:
+                vectors[i] = load_vectors()[spoken.vector_row]
+            texts.append(spoken.text)
+            facts["note"].append(note)
+            facts["text_source"].append(spoken.text_source)
+            facts["text_gene_id"].append(spoken.gene_id)
+        frame = frame.assign(**facts)
         return GeneTexts(
-            table=frame.drop(columns="row")[_COLUMNS],
-            texts=np.array(["" if s is None else s.text for s in speakers], dtype=object),
-            provenance=self._provenance(frame),
+            table=frame[_COLUMNS],
+            texts=np.array(texts, dtype=object),
+            provenance=self._provenance(str(frame.attrs["id_type"])),
             vectors=vectors,
             vectors_from="{embedder}@{revision}".format(**load_manifest()["vectors"]),
         )
 
-    def _provenance(self, frame: pd.DataFrame) -> dict[str, Any]:
+    def _provenance(self, id_type: str) -> dict[str, Any]:
         manifest = load_manifest()
         return {
             "source": self.name,
@@ -114,7 +117,7 @@ class BundledSource:
             "template": f"{manifest['template']['version']}: {manifest['template']['text']}",
             "licence": "see LICENSES.md in lexicell/data: NCBI Gene, Gene Ontology (CC BY 4.0), HGNC, MGI, RGD",
             "dates": dict(manifest["dates"]),
-            "id_type": str(frame.attrs["id_type"]),
+            "id_type": id_type,
             "texts_sha256": manifest["texts"]["sha256"],
             "vectors_sha256": manifest["vectors"]["sha256"],
         }
@@ -133,34 +136,38 @@ _COLUMNS = [
 ]
 
 
-class _Speaker:
-    """Whose facts the text of a gene states, and the text."""
+class _Spoken(NamedTuple):
+    """The text of a gene, what it is made of, whose facts it states, and the row of its vector."""
 
-    __slots__ = ("gene_id", "text", "text_source", "vector_row")
-
-    def __init__(self, table: GeneTable, row: int, variant: str, by: str) -> None:
-        full = variant == "bundled"
-        self.text = full_text(table, row, load_terms()) if full else name_text(table, row)
-        own = "name and GO terms" if full and table.go[row] else "name"
-        self.text_source = (by or own) if self.text else ""
-        self.gene_id = table.gene_id[row] if self.text else ""
-        self.vector_row = int(table.extra[_ROW_COLUMN[variant]][row])
+    text: str
+    text_source: str
+    gene_id: str
+    vector_row: int
 
 
-def _speaker(table: GeneTable, row: int, variant: str) -> _Speaker:
-    human_gene_id = table.human_gene_id[row]
-    if human_gene_id:
+def _speak(table: GeneTable, row: int, variant: str) -> _Spoken:
+    """The text of one gene, from its own facts or those of its human orthologue."""
+    source = "name"
+    if variant == "bundled" and table.go[row]:
+        source = "name and GO terms"
+    if table.human_gene_id[row]:
         human = load_table("human")
-        human_row = human.row_of_gene_id[human_gene_id]
+        human_row = human.row_of_gene_id[table.human_gene_id[row]]
         # The builder decided whose facts the text states; the row of the vector tells.
         if human.extra["name_row"][human_row] == table.extra["name_row"][row]:
-            return _Speaker(human, human_row, variant, "human orthologue")
-    return _Speaker(table, row, variant, "")
+            table, row, source = human, human_row, "human orthologue"
+    text = name_text(table, row)
+    if variant == "bundled":
+        text = full_text(table, row, load_terms())
+    vector_row = int(table.extra[_ROW_COLUMN[variant]][row])
+    if not text:
+        return _Spoken("", "", "", vector_row)
+    return _Spoken(text, source, table.gene_id[row], vector_row)
 
 
 @lru_cache(maxsize=len(ORGANISMS))
 def load_table(organism: str) -> GeneTable:
-    """The bundled genes of one species, read once a process."""
+    """The bundled genes of one species, read once per process."""
     check_choice(organism, ORGANISMS, "organism of the bundled table")
     return GeneTable.read(_file(f"genes_{organism}.tsv.gz"), organism)
 
@@ -195,9 +202,9 @@ def load_texts() -> list[str]:
         table = load_table(organism)
         for variant in _ROW_COLUMN:
             for row in range(len(table)):
-                speaker = _speaker(table, row, variant)
-                if speaker.vector_row >= 0:
-                    texts[speaker.vector_row] = speaker.text
+                spoken = _speak(table, row, variant)
+                if spoken.vector_row >= 0:
+                    texts[spoken.vector_row] = spoken.text
     return texts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 import io
 import json
@@ -17,18 +16,24 @@ import numpy as np
 import pandas as pd
 
 from .._errors import InputError, MissingDependencyError, check_choice, choices
+from .._saved import unpack_gzip
 from ._base import GeneTexts
-from ._keyed import find_keys
-from ._species import species
 from ._template import TextRules
+from .names.lookup import find_keys
+from .names.species import species
 
-__all__ = ["TableSource", "read_frame"]
+__all__ = ["TableSource", "first_line", "read_bytes", "read_frame"]
 
+# Names of columns that are recognized, the surest first.
 _GENE = (
-    "gene", "symbol", "gene_symbol", "gene_name", "genes", "gene_id", "geneid", "ensembl", "ensembl_id",
-    "ensembl_gene_id", "ncbi_gene_id", "entrez", "entrez_id", "hgnc_symbol", "id", "index", "unnamed: 0", "",
-)  # fmt: skip
+    *("gene", "symbol", "gene_symbol", "gene_name", "genes", "gene_id", "geneid", "ensembl", "ensembl_id"),
+    *("ensembl_gene_id", "ncbi_gene_id", "entrez", "entrez_id", "hgnc_symbol", "id", "index", "unnamed: 0", ""),
+)
 _TEXT = ("text", "summary", "gene_summary", "description", "gene_description", "function", "annotation", "texts")
+_COLUMNS = [
+    *("gene_id", "symbol", "name", "gene_type", "matched_by", "note"),
+    *("text_source", "text_gene_id", "key", "words"),
+]
 _READS = ".tsv, .txt, .csv, .json, .jsonl and .parquet, all but the last also as .gz"
 
 
@@ -39,9 +44,9 @@ class TableSource:
     ----------
     path
         ``.tsv``, ``.txt``, ``.csv`` (the first line names the columns), ``.json`` (an object of gene -> text, as GenePT
-        publishes it, or a list of records), ``.jsonl`` (a record a line), each also as ``.gz``; ``.parquet``.
+        publishes it, or a list of records), ``.jsonl`` (one record per line), each also as ``.gz``; ``.parquet``.
     gene_column, text_column
-        The columns to read; None: recognised by name, or, of two columns, the first and the second.
+        The columns to read; None: recognized by name, or, of two columns, the first and the second.
     organism
         Species of the table's genes; None: guessed from its names. Genes of a mouse or rat data set find the texts of
         a human table through their orthologues.
@@ -51,14 +56,14 @@ class TableSource:
     Raises
     ------
     InputError
-        If the file cannot be read, or its columns are not recognised; the message lists them.
+        If the file cannot be read, or its columns are not recognized; the message lists them.
     MissingDependencyError
         If pyarrow is needed and not installed.
 
     Warns
     -----
     UserWarning
-        If a gene stands more than once with different texts; the first is used.
+        If a gene is there more than once with different texts; the first is used.
 
     Examples
     --------
@@ -94,7 +99,7 @@ class TableSource:
         return f"TableSource({str(self.path)!r}): {len(self.table):,} genes"
 
     def _unique(self, frame: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
-        """Gene -> text without empty ones; and the genes that stand with several texts."""
+        """Gene -> text without empty ones; and the genes that have several texts."""
         found: dict[str, str] = {}
         different: dict[str, None] = {}
         for gene, text in zip(frame[self.gene_column], frame[self.text_column], strict=True):
@@ -109,7 +114,7 @@ class TableSource:
             )
         if different:
             warnings.warn(
-                f"{len(different)} genes stand in {self.path} with several texts; the first of each is used: "
+                f"{len(different)} genes have several texts in {self.path}; the first of each is used: "
                 f"{choices(different, limit=5)}",
                 UserWarning,
                 stacklevel=3,
@@ -136,20 +141,22 @@ class TableSource:
         names = [str(name) for name in names]
         keys = list(self.table)
         found = find_keys(keys, names, organism=organism, keys_organism=self.organism)
-        rows = list(found["key"])
-        texts = [self.rules.text({"summary": self.table[keys[row]]}) if row >= 0 else "" for row in rows]
-        table = found[["gene_id", "symbol", "name", "gene_type", "matched_by", "note"]].copy()
-        table["note"] = [
-            note or ("" if row >= 0 else "the table has no text for this gene")
-            for note, row in zip(table["note"], rows, strict=True)
-        ]
-        table["text_source"] = [
-            ("human orthologue: table" if other else "table") if text else ""
-            for text, other in zip(texts, found["orthologue"], strict=True)
-        ]
-        table["text_gene_id"] = [gene if text else "" for gene, text in zip(found["text_gene_id"], texts, strict=True)]
-        table["key"] = [keys[row] if row >= 0 else "" for row in rows]
-        table["words"] = [len(text.split()) for text in texts]
+        rows, texts = [], []
+        for row in found.to_dict("records"):
+            text, row["text_source"] = "", ""
+            key = keys[row["key"]] if row["key"] >= 0 else ""
+            if key:
+                text = self.rules.text({"summary": self.table[key]})
+            elif not row["note"]:
+                row["note"] = "the table has no text for this gene"
+            if text:
+                row["text_source"] = "human orthologue: table" if row["orthologue"] else "table"
+            else:
+                row["text_gene_id"] = ""
+            row.update(key=key, words=len(text.split()))
+            rows.append(row)
+            texts.append(text)
+        table = pd.DataFrame(rows, index=found.index, columns=_COLUMNS)
         provenance: dict[str, Any] = {
             "source": self.name,
             "organism": species(organism).name,
@@ -179,20 +186,30 @@ def _columns(path: Path, frame: pd.DataFrame, gene: str | None, text: str | None
     for named, what in ((gene, "gene_column"), (text, "text_column")):
         if named is not None:
             check_choice(named, header, f"column ({what}) of {path.name}")
-    lower = {column.casefold().strip().replace(" ", "_"): column for column in reversed(header)}
-    lower.update({column.casefold().strip(): column for column in reversed(header)})
-    gene = gene or next((lower[name] for name in _GENE if name in lower and lower[name] != text), None)
-    text = text or next((lower[name] for name in _TEXT if name in lower and lower[name] != gene), None)
+    gene = gene or _recognized(_GENE, header, text)
+    text = text or _recognized(_TEXT, header, gene)
     if len(header) == 2:
         gene = gene or next(column for column in header if column != text)
         text = text or next(column for column in header if column != gene)
     if gene is None or text is None:
-        missing = "gene_column" if gene is None else "text_column"
+        what, missing = ("genes", "gene_column") if gene is None else ("texts", "text_column")
         raise InputError(
-            f"the columns of {path} are {choices(header)}: which holds the {'genes' if gene is None else 'texts'} is "
-            f"not clear; name it with {missing}="
+            f"the columns of {path} are {choices(header)}: which holds the {what} is not clear; name it with {missing}="
         )
     return gene, text
+
+
+def _recognized(known: Sequence[str], header: Sequence[str], other: str | None) -> str | None:
+    """The first column whose name, in any case and with spaces or underscores, is one of `known`; never `other`."""
+    lower: dict[str, str] = {}
+    for column in header:
+        plain = column.casefold().strip()
+        lower.setdefault(plain, column)
+        lower.setdefault(plain.replace(" ", "_"), column)
+    for name in known:
+        if name in lower and lower[name] != other:
+            return lower[name]
+    return None
 
 
 def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
@@ -205,68 +222,89 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
     MissingDependencyError
         If pyarrow is needed and not installed.
     """
+    raw, kind, digest = read_bytes(path)
+    try:
+        if kind in (".csv", ".tsv", ".tab", ".txt"):
+            frame = _read_text(raw, kind)
+        elif kind in (".json", ".jsonl"):
+            frame = _read_json(raw, kind)
+        elif kind == ".parquet":
+            frame = _read_parquet(raw)
+        else:
+            raise InputError(f"'{path}' is not a table that can be read; give one of {_READS}")
+    except InputError:
+        raise
+    except (ValueError, OSError, EOFError, AttributeError, TypeError, RecursionError) as error:
+        raise InputError(f"'{path}' cannot be read as {kind}: {first_line(error)}") from error
+    return frame, digest
+
+
+def read_bytes(path: Path) -> tuple[bytes, str, str]:
+    """Content of a file, unpacked if it ends in ``.gz``; its ending before that; and the SHA-256 of the file."""
     if not path.is_file():
         raise InputError(f"no file '{path}'")
     raw = path.read_bytes()
     digest = hashlib.sha256(raw).hexdigest()
-    packed = path.suffix == ".gz"
-    kind = Path(path.stem).suffix if packed else path.suffix
-    readers = {
-        ".tsv": _read_text, ".txt": _read_text, ".tab": _read_text, ".csv": _read_text, ".json": _read_json,
-        ".jsonl": _read_lines, ".parquet": _read_parquet,
-    }  # fmt: skip
-    if kind not in readers:
-        raise InputError(f"'{path}' is not a table that can be read; give one of {_READS}")
+    if path.suffix != ".gz":
+        return raw, path.suffix, digest
+    kind = Path(path.stem).suffix
     try:
-        return readers[kind](gzip.decompress(raw) if packed else raw, kind), digest
-    except (ValueError, OSError, EOFError, zlib.error, AttributeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"'{path}' cannot be read as {kind}: {reason}") from error
+        return unpack_gzip(raw), kind, digest
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise InputError(f"'{path}' cannot be read as {kind}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its kind."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _read_text(raw: bytes, kind: str) -> pd.DataFrame:
     text = raw.decode("utf-8-sig")
-    first = text.partition("\n")[0]
-    separator = "," if kind == ".csv" or ("\t" not in first and "," in first) else "\t"
-    csv.field_size_limit(1 << 24)
-    # A quotation mark within a tab-separated cell is most often just that: only cells wholly in quotes are unquoted.
-    plain = (line.rstrip("\r").split("\t") for line in text.split("\n"))
-    lines = list(csv.reader(io.StringIO(text)) if separator == "," else plain)
-    if not text.strip():
-        raise ValueError("the file is empty")
-    header, rows = [_unquoted(cell) for cell in lines[0]], [line for line in lines[1:] if line not in ([], [""])]
-    if rows and all(len(line) == len(header) + 1 for line in rows):
-        header = ["index", *header]  # as R writes it
-    for number, line in enumerate(rows, start=2):
-        if len(line) != len(header):
-            raise ValueError(f"line {number} has {len(line)} cells, the first has {len(header)}")
-    cells = [[_unquoted(cell) for cell in line] for line in rows] if separator == "\t" else rows
+    first, _, _ = text.partition("\n")
     # As strings, none of them missing: there is a gene called NAN.
-    return pd.DataFrame(cells, columns=header, dtype=object)
+    options: dict[str, Any] = {"dtype": object, "keep_default_na": False}
+    if kind == ".csv" or ("\t" not in first and "," in first):
+        frame: pd.DataFrame = pd.read_csv(io.StringIO(text), **options)
+    else:
+        # A quotation mark in a tab-separated cell is most often just that: only cells wholly in quotes are unquoted.
+        frame = pd.read_csv(io.StringIO(text), sep="\t", quoting=csv.QUOTE_NONE, **options).map(_unquoted)
+    if not isinstance(frame.index, pd.RangeIndex):
+        if isinstance(frame.index, pd.MultiIndex):
+            columns = frame.shape[1]
+            raise ValueError(f"line 2 has {frame.index.nlevels + columns} cells, the first has {columns}")
+        # A first line with one name less, as R writes it.
+        frame = frame.reset_index(names="index")
+    # A cell that is not there at all, not even empty.
+    ragged = frame.isna().any(axis=1)
+    if ragged.any():
+        raise ValueError(f"line {int(ragged.argmax()) + 2} has fewer cells than the first")
+    return frame
 
 
 def _unquoted(cell: str) -> str:
-    return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+    if len(cell) > 1 and cell[0] == cell[-1] == '"':
+        return cell[1:-1].replace('""', '"')
+    return cell
 
 
 def _read_json(raw: bytes, kind: str) -> pd.DataFrame:
+    if kind == ".jsonl":
+        raw = b"[" + b",".join(line for line in raw.splitlines() if line.strip()) + b"]"
     content = json.loads(raw)
     if isinstance(content, dict):
-        if all(isinstance(value, dict) for value in content.values()):
-            return pd.DataFrame([{"gene": key, **value} for key, value in content.items()])
-        if any(isinstance(value, list | dict) for value in content.values()):
-            raise ValueError("an object of gene -> text, or a list of records, is needed")
-        return pd.DataFrame({"gene": list(content), "text": list(content.values())}, dtype=object)
-    if isinstance(content, list) and all(isinstance(record, dict) for record in content):
-        return pd.DataFrame(content, dtype=object)
-    raise ValueError("an object of gene -> text, or a list of records, is needed")
+        values = list(content.values())
+        if all(isinstance(value, dict) for value in values):
+            content = [{"gene": key, **value} for key, value in content.items()]
+        elif not any(isinstance(value, list | dict) for value in values):
+            content = [{"gene": key, "text": value} for key, value in content.items()]
+    if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
+        raise ValueError("an object of gene -> text, or a list of records, is needed")
+    return pd.DataFrame(content, dtype=object)
 
 
-def _read_lines(raw: bytes, kind: str) -> pd.DataFrame:
-    return _read_json(b"[" + b",".join(line for line in raw.splitlines() if line.strip()) + b"]", kind)
-
-
-def _read_parquet(raw: bytes, kind: str) -> pd.DataFrame:
+def _read_parquet(raw: bytes) -> pd.DataFrame:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:

@@ -1,39 +1,169 @@
-"""UniProt: what is known of the function of a gene's protein."""
+"""UniProt: what is known of the function of a gene's protein, from an export of UniProtKB."""
 
 from __future__ import annotations
 
-import datetime
-import gzip
+import csv
 import hashlib
-import os
+import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .._errors import InputError
-from ..store import cache_dir
+from .._download import sha256
+from .._errors import InputError, choices
 from ._base import GeneTexts
-from ._download import fetch, locked, sha256
-from ._http import Waits
-from ._mapping import match
-from ._ncbi_tables import write_table
-from ._resolve import bundled_match
-from ._species import Species, species
-from ._table import GeneTable
+from ._gene_table import GeneTable
 from ._template import TextRules, informative
-from ._uniprot_files import COLUMNS, Protein, from_row, read_export, to_row
+from .names.lookup import bundled_match
+from .names.mapping import match
+from .names.species import Species, species
 
 __all__ = ["Proteins", "UniprotSource"]
 
-DEFAULT_URL = "https://rest.uniprot.org"
-_FIELDS = "accession,reviewed,organism_id,gene_primary,gene_synonym,protein_name,cc_function,xref_geneid,xref_ensembl"
 _LICENCE = "UniProt, CC BY 4.0: name UniProt as the source"
+_COLUMNS = [
+    *("gene_id", "symbol", "name", "gene_type", "matched_by", "note"),
+    *("text_source", "text_gene_id", "accession", "words"),
+]
+_EVIDENCE = re.compile(r"\s*\{ECO:[^{}]*\}")
+_PAPERS = re.compile(r"\s*\((?:(?:PubMed:\s?\d+|Ref\.\s?\d+|By similarity|Probable|Potential)(?:,\s*|;\s*)?)+\)")
+_MOLECULE = re.compile(r"^\[(?P<molecule>[^\]]+)\]:\s*")
+_ENSEMBL_GENE = re.compile(r"ENS[A-Z]*G\d{11}")
+
+
+@dataclass(frozen=True)
+class Protein:
+    """One entry.
+
+    Attributes
+    ----------
+    accession
+        ``P00441``.
+    reviewed
+        Whether it is of Swiss-Prot, written by people.
+    taxon
+        NCBI taxon number; empty where the export does not tell.
+    symbols
+        Primary gene names; several where one protein is made from several genes.
+    synonyms, gene_ids, ensembl
+        Other gene names, NCBI GeneIDs, Ensembl gene ids.
+    name
+        Recommended protein name.
+    function
+        Plain text; empty where there is none.
+    """
+
+    accession: str
+    reviewed: bool
+    taxon: str
+    symbols: tuple[str, ...]
+    synonyms: tuple[str, ...]
+    gene_ids: tuple[str, ...]
+    ensembl: tuple[str, ...]
+    name: str
+    function: str
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool, str]:
+        """Order in which entries of one gene are preferred: reviewed, with a function, canonical, by accession."""
+        return (not self.reviewed, not self.function, "-" in self.accession, self.accession)
+
+
+def clean_function(text: str) -> str:
+    """Take evidence codes, literature references and the word FUNCTION out of a comment.
+
+    Examples
+    --------
+    >>> clean_function("FUNCTION: Destroys radicals (PubMed:24140062). {ECO:0000269|PubMed:24140062}.")
+    'Destroys radicals.'
+    """
+    parts = [part for part in re.split(r"(?:^|;\s+)FUNCTION:\s*", text.strip()) if part.strip()]
+    said = [_plain(part) for part in parts]
+    # What is said of one isoform or chain only comes after what is said of the protein.
+    said.sort(key=lambda part: part[0])
+    return " ".join(text for _, text in said if text)
+
+
+def _plain(text: str) -> tuple[bool, str]:
+    text = _PAPERS.sub("", _EVIDENCE.sub("", text))
+    label = _MOLECULE.match(text.strip())
+    if label:
+        text = f"{label['molecule']}: {text.strip()[label.end() :]}"
+    text = re.sub(r"\s+([.,;:])", r"\1", " ".join(text.split()))
+    text = re.sub(r"([.;])[.;]+", r"\1", text).strip(" ;")
+    return label is not None, text
+
+
+# What we need -> how exports of different years and routes name the column.
+_NAMES = {
+    "accession": ("Entry", "accession"),
+    "reviewed": ("Reviewed", "Status"),
+    "taxon": ("Organism (ID)", "Organism ID", "organism_id"),
+    "primary": ("Gene Names (primary)", "Gene names  (primary )", "gene_primary"),
+    "synonyms": ("Gene Names (synonym)", "Gene names  (synonym )", "gene_synonym"),
+    "genes": ("Gene Names", "Gene names", "gene_names"),
+    "gene_ids": ("GeneID", "Cross-reference (GeneID)", "xref_geneid"),
+    "ensembl": ("Ensembl", "Cross-reference (Ensembl)", "Ensembl transcript", "xref_ensembl"),
+    "name": ("Protein names", "protein_name"),
+    "function": ("Function [CC]", "cc_function", "Function"),
+}
+
+
+def read_export(path: Path) -> list[Protein]:
+    """Read a TSV export of UniProtKB, gzipped or not.
+
+    Raises
+    ------
+    InputError
+        If the file is none, or has no column for the function or none that names genes.
+    """
+    try:
+        frame: pd.DataFrame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    header = [str(column) for column in frame.columns]
+    found = {}
+    for field, names in _NAMES.items():
+        found[field] = next((name for name in names if name in header), "")
+    if not found["function"] or not (found["primary"] or found["genes"] or found["gene_ids"]):
+        raise InputError(
+            f"{path} has the columns {choices(header)}; needed are 'Function [CC]' and one of 'Gene Names (primary)', "
+            "'Gene Names', 'GeneID': add them under 'Customize columns' and export again"
+        )
+    if frame.empty:
+        raise InputError(f"{path} holds no UniProt entries")
+    columns = {}
+    for field, name in found.items():
+        columns[field] = frame[name].fillna("").str.strip() if name else ""
+    return [_protein(row) for row in pd.DataFrame(columns, index=frame.index).to_dict("records")]
+
+
+def _protein(row: Mapping[Any, str]) -> Protein:
+    groups = [group.split() for group in row["genes"].split(";") if group.split()]
+    symbols = _split(row["primary"]) or [group[0] for group in groups]
+    others = _split(row["synonyms"].replace(" ", ";")) + [name for group in groups for name in group]
+    return Protein(
+        accession=row["accession"],
+        reviewed=row["reviewed"].lower() == "reviewed",
+        taxon=row["taxon"],
+        symbols=tuple(symbols),
+        synonyms=tuple(name for name in dict.fromkeys(others) if name not in symbols),
+        gene_ids=tuple(_split(row["gene_ids"])),
+        ensembl=tuple(dict.fromkeys(_ENSEMBL_GENE.findall(row["ensembl"]))),
+        # The recommended name is what comes before the first bracket of other names.
+        name=re.split(r" [(\[]", row["name"], maxsplit=1)[0].strip(),
+        function=clean_function(row["function"]),
+    )
+
+
+def _split(cell: str) -> list[str]:
+    return [part.strip() for part in cell.split(";") if part.strip()]
 
 
 class Proteins:
@@ -64,15 +194,14 @@ class Proteins:
         """The genes as UniProt names them, for species the package has no table of."""
         rows = []
         for symbol, protein in self.by_symbol.items():
-            alone = len(protein.symbols) == 1
-            rows.append({
-                "symbol": symbol,
-                "name": protein.name,
-                "gene_id": protein.gene_ids[0] if alone and len(protein.gene_ids) == 1 else "",
-                "synonyms": "|".join(protein.synonyms) if alone else "",
-                "ensembl": "|".join(protein.ensembl) if alone else "",
-                "gene_type": "protein-coding",
-            })  # fmt: skip
+            row = {"symbol": symbol, "name": protein.name, "gene_type": "protein-coding"}
+            # Which of several genes an id or another name belongs to is not told.
+            if len(protein.symbols) == 1:
+                row["synonyms"] = "|".join(protein.synonyms)
+                row["ensembl"] = "|".join(protein.ensembl)
+                if len(protein.gene_ids) == 1:
+                    row["gene_id"] = protein.gene_ids[0]
+            rows.append(row)
         return GeneTable.from_rows(self.organism, rows)
 
 
@@ -82,19 +211,12 @@ class UniprotSource:
     Parameters
     ----------
     path
-        A TSV or JSON export of UniProtKB, gzipped or not; None: UniProt's web service is asked once a species, and its
-        answer kept in the cache.
-    base_url
-        Of the web service; None: the environment variable ``LEXICELL_UNIPROT_URL``, else UniProt's own.
+        A TSV export of UniProtKB, gzipped or not, with the columns "Function [CC]" and "Gene Names (primary)",
+        "Gene Names" or "GeneID".
     reviewed_only
-        Leave out entries no person has reviewed. None: yes for the web service, where they are the bulk, no for an
-        export. A reviewed entry is always preferred.
-    offline, refresh
-        Never reach the network; ask anew even if the cache has an answer.
+        Leave out entries no person has reviewed. A reviewed entry is always preferred.
     template, max_words, mask_terms
         As for :class:`~lexicell.sources.ncbi.NcbiSource`; the fields ``{summary}`` and ``{go}`` are empty here.
-    timeout, waits, show_progress
-        Of the download.
 
     Raises
     ------
@@ -118,33 +240,22 @@ class UniprotSource:
 
     def __init__(
         self,
-        path: str | Path | None = None,
+        path: str | Path,
         *,
-        base_url: str | None = None,
-        reviewed_only: bool | None = None,
-        offline: bool = False,
-        refresh: bool = False,
+        reviewed_only: bool = False,
         template: str = "default",
         max_words: int | None = None,
         mask_terms: Sequence[str] = (),
-        timeout: float = 60.0,
-        waits: Waits | None = None,
-        show_progress: bool | None = None,
     ) -> None:
         self.rules = TextRules(template=template, max_words=max_words, mask_terms=mask_terms)
-        self.path = None if path is None else Path(path)
-        if self.path is not None and not self.path.is_file():
-            raise InputError(f"no file '{self.path}'; give a TSV or JSON export of UniProtKB")
-        self.base_url = (base_url or os.environ.get("LEXICELL_UNIPROT_URL") or DEFAULT_URL).rstrip("/")
-        self.reviewed_only = self.path is None if reviewed_only is None else reviewed_only
-        self.offline, self.refresh = offline, refresh
-        self.timeout, self.waits, self.show = timeout, waits or Waits(), show_progress
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"no file '{self.path}'; give a TSV export of UniProtKB")
+        self.reviewed_only = reviewed_only
         self._proteins: dict[str, Proteins] = {}
-        self._entries: dict[str, list[Protein]] = {}
-        self._origin: dict[str, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
-        return f"UniprotSource({str(self.path or self.base_url)!r})"
+        return f"UniprotSource({str(self.path)!r})"
 
     def texts(self, names: Sequence[str], *, organism: str) -> GeneTexts:
         """Find the text of each name.
@@ -166,171 +277,93 @@ class UniprotSource:
         ------
         InputError
             If the export cannot be read or has no entry of the species.
-        ProviderError
-            If the web service fails for good.
         """
         names = [str(name) for name in names]
         kind = species(organism)
         proteins = self.proteins(kind)
         if not proteins.by_gene_id and not proteins.by_symbol:
-            raise InputError(f"{self.path or self.base_url} has no entry of {kind.name} (taxon {kind.taxon})")
+            raise InputError(f"{self.path} has no entry of {kind.name} (taxon {kind.taxon})")
         own = match(names, proteins.table)
-        named = _names(own, bundled_match(names, kind.name), proteins)
-        texts = [self._text(one) for one in named]
-        table = pd.DataFrame(
-            {
-                "gene_id": [one.gene_id for one in named],
-                "symbol": [one.symbol for one in named],
-                "name": [one.name for one in named],
-                "gene_type": ["protein-coding" if one.protein else "" for one in named],
-                "matched_by": [one.matched_by for one in named],
-                "note": [one.note for one in named],
-                "text_source": [
-                    _source_of(one.protein) if text else "" for one, text in zip(named, texts, strict=True)
-                ],
-                "text_gene_id": [one.gene_id if text else "" for one, text in zip(named, texts, strict=True)],
-                "accession": [one.protein.accession if one.protein else "" for one in named],
-                "words": [len(text.split()) for text in texts],
-            },
-            index=pd.Index(names, dtype=object),
-        )
+        known = bundled_match(names, kind.name)
+        bundled = [None] * len(own) if known is None else known.to_dict("records")
+        rows, texts = [], []
+        for mine, theirs in zip(own.to_dict("records"), bundled, strict=True):
+            row, protein = _find(mine, theirs, proteins)
+            text = self._text(row, protein)
+            row["text_source"] = _source_of(protein) if text else ""
+            row["text_gene_id"] = row["gene_id"] if text else ""
+            row["words"] = len(text.split())
+            rows.append(row)
+            texts.append(text)
         provenance = {
             "source": self.name,
             "organism": kind.name,
             "licence": _LICENCE,
-            **self.origin(kind),
+            **self.origin(),
             **self.rules.provenance(),
             "id_type": str(own.attrs.get("id_type", "")),
             "texts_sha256": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
         }
+        table = pd.DataFrame(rows, index=pd.Index(names, dtype=object), columns=_COLUMNS)
         return GeneTexts(table, np.asarray(texts, dtype=object), provenance)
 
-    def _text(self, one: _Named) -> str:
-        if one.protein is None:
+    def _text(self, row: Mapping[str, Any], protein: Protein | None) -> str:
+        if protein is None:
             return ""
-        name = one.name if informative(one.name, one.symbol) else ""
-        return self.rules.text({"symbol": one.symbol, "name": name, "function": one.protein.function})
+        name = row["name"] if informative(row["name"], row["symbol"]) else ""
+        return self.rules.text({"symbol": row["symbol"], "name": name, "function": protein.function})
+
+    @cached_property
+    def _entries(self) -> list[Protein]:
+        entries = read_export(self.path)
+        if self.reviewed_only:
+            entries = [one for one in entries if one.reviewed]
+        return entries
+
+    @cached_property
+    def _sha256(self) -> str:
+        return sha256(self.path)
 
     def proteins(self, kind: Species) -> Proteins:
         """The entries of one species.
 
         Raises
         ------
-        InputError, ProviderError
-            As :meth:`texts`.
+        InputError
+            If the export cannot be read.
         """
         if kind.taxon not in self._proteins:
-            entries = self._read(kind)
-            if self.reviewed_only:
-                entries = [one for one in entries if one.reviewed]
-            self._entries[kind.taxon] = entries
+            entries = [one for one in self._entries if one.taxon in ("", kind.taxon)]
             self._proteins[kind.taxon] = Proteins(entries, kind.name)
         return self._proteins[kind.taxon]
 
-    def origin(self, kind: Species) -> dict[str, Any]:
-        """Where the entries of one species came from: strings and numbers."""
-        self.proteins(kind)
-        return dict(self._origin.get(kind.taxon, {}))
-
-    def _read(self, kind: Species) -> list[Protein]:
-        path = self.path or self._download(kind)
-        entries = read_export(path)
-        if self.path is not None:
-            self._origin[kind.taxon] = {"file": self.path.name, "sha256": sha256(self.path)}
-        return [one for one in entries if one.taxon in ("", kind.taxon)]
-
-    def _download(self, kind: Species) -> Path:
-        """The web service's answer for one species, from the cache or anew."""
-        root = cache_dir() / "uniprot"
-        name = f"{kind.taxon}{'_reviewed' if self.reviewed_only else ''}.tsv.gz"
-        kept = sorted(root.glob(f"*/{name}"), reverse=True)
-        if self.refresh or not kept:
-            if self.offline:
-                raise InputError(
-                    f"there are no UniProt entries of {kind.name} in {root}, and offline forbids to download them; run "
-                    "once without offline, or name an export"
-                )
-            today = datetime.datetime.fromtimestamp(self.waits.now(), datetime.UTC).date().isoformat()
-            kept = [root / today / name]
-        query = f"(organism_id:{kind.taxon})" + (" AND (reviewed:true)" if self.reviewed_only else "")
-        arguments = {"query": query, "fields": _FIELDS, "format": "tsv", "compressed": "true"}
-        url = f"{self.base_url}/uniprotkb/stream?{urlencode(arguments)}"
-        with locked(root / ".lock"):
-            if self.refresh:
-                kept[0].unlink(missing_ok=True)
-                self.refresh = False
-            done = fetch(url, kept[0], timeout=self.timeout, waits=self.waits, show_progress=self.show)
-        self._origin[kind.taxon] = {} if done is None else asdict(done)
-        return kept[0]
-
-    def freeze(self, folder: Path, kinds: Iterable[Species]) -> dict[str, Any]:
-        """Write the entries of some species to ``folder/tables``; returns what :meth:`from_frozen` needs."""
-        kept = {}
-        for kind in kinds:
-            self.proteins(kind)
-            rows = [to_row(one) for one in self._entries[kind.taxon]]
-            entry = write_table(folder / "tables" / f"uniprot_{kind.taxon}.tsv.gz", COLUMNS, rows)
-            kept[kind.taxon] = {**entry, "origin": self.origin(kind)}
-        return kept
-
-    @classmethod
-    def from_frozen(cls, folder: Path, kept: Mapping[str, Any]) -> UniprotSource:
-        """Open what :meth:`freeze` wrote.
-
-        Raises
-        ------
-        InputError
-            If a file was changed.
-        """
-        source = cls(offline=True)
-        for taxon, entry in kept.items():
-            path = folder / "tables" / f"uniprot_{taxon}.tsv.gz"
-            content = gzip.decompress(path.read_bytes())
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise InputError(f"{path} is not the file of its manifest: its hash differs; copy the folder again")
-            lines = content.decode().rstrip("\n").split("\n")[1:]
-            entries = [from_row(line.split("\t")) for line in lines]
-            source._entries[taxon] = entries
-            source._proteins[taxon] = Proteins(entries, species(taxon).name)
-            source._origin[taxon] = dict(entry["origin"])
-        return source
+    def origin(self) -> dict[str, Any]:
+        """Name and hash of the export."""
+        return {"file": self.path.name, "sha256": self._sha256}
 
 
-class _Named(NamedTuple):
-    """One input name: the gene it stands for, and the entry of its protein."""
-
-    gene_id: str
-    symbol: str
-    name: str
-    matched_by: str
-    note: str
-    protein: Protein | None
-
-
-def _names(own: pd.DataFrame, known: pd.DataFrame | None, proteins: Proteins) -> list[_Named]:
-    """Which gene each name stands for: by the bundled table where the species has one, else by UniProt's own names."""
-    found = []
-    bundled = [None] * len(own) if known is None else known.to_dict("records")
-    for mine, theirs in zip(own.to_dict("records"), bundled, strict=True):
-        here = proteins.by_symbol.get(mine["symbol"]) if mine["row"] >= 0 else None
-        if theirs is not None and theirs["row"] >= 0:
-            protein = proteins.find(theirs["gene_id"], theirs["symbol"]) or here
-            note = theirs["note"] if protein else _join(theirs["note"], "UniProt has no entry for this gene")
-            name = theirs["name"] or (protein.name if protein else "")
-            found.append(_Named(theirs["gene_id"], theirs["symbol"], name, theirs["matched_by"], note, protein))
-        else:
-            note = mine["note"] if theirs is None or here else theirs["note"]
-            name = here.name if here else ""
-            found.append(_Named(mine["gene_id"], mine["symbol"], name, mine["matched_by"], note, here))
-    return found
-
-
-def _join(*notes: str) -> str:
-    return "; ".join(filter(None, notes))
+def _find(
+    mine: Mapping[Any, Any], theirs: Mapping[Any, Any] | None, proteins: Proteins
+) -> tuple[dict[str, Any], Protein | None]:
+    """Which gene a name means, and its protein: by the bundled table if it knows the name, else by UniProt's names."""
+    protein = proteins.by_symbol.get(mine["symbol"]) if mine["row"] >= 0 else None
+    source, note, name = mine, mine["note"], ""
+    if theirs is not None and theirs["row"] >= 0:
+        protein = proteins.find(theirs["gene_id"], theirs["symbol"]) or protein
+        source, note, name = theirs, theirs["note"], theirs["name"]
+        if protein is None:
+            note = "; ".join(filter(None, (note, "UniProt has no entry for this gene")))
+    elif theirs is not None and protein is None:
+        note = theirs["note"]
+    row = {column: source[column] for column in ("gene_id", "symbol", "matched_by")}
+    row.update(note=note, name=name, gene_type="", accession="")
+    if protein is not None:
+        row.update(name=name or protein.name, gene_type="protein-coding", accession=protein.accession)
+    return row, protein
 
 
 def _source_of(protein: Protein | None) -> str:
     if protein is None:
         return ""
-    what = "function" if protein.function else "name"
-    return f"UniProt {what}" if protein.reviewed else f"UniProt {what}, unreviewed"
+    source = "UniProt function" if protein.function else "UniProt name"
+    return source if protein.reviewed else f"{source}, unreviewed"

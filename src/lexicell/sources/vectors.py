@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
 import pickle
 import warnings
@@ -18,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._errors import InputError, choices
-from ..core.embedding import GeneEmbedding
-from ._keyed import find_keys
-from ._species import species
+from .._saved import read_npz
+from ..core.genes.embedding import GeneEmbedding
 from ._unpickle import RefusedError, load
-from .table import read_frame
+from .names.lookup import find_keys
+from .names.species import species
+from .table import first_line, read_bytes, read_frame
 
 __all__ = ["read_vectors"]
 
@@ -52,13 +51,13 @@ def read_vectors(
     Parameters
     ----------
     path
-        Format by ending: ``.pickle``, ``.pkl``; ``.npz`` (an array of ids and one of vectors, or one array a gene);
+        Format by ending: ``.pickle``, ``.pkl``; ``.npz`` (an array of ids and one of vectors, or one array per gene);
         ``.parquet``, ``.csv``, ``.tsv`` (a column of genes, the others numbers, or one column of lists in Parquet);
         ``.txt``, ``.vec`` (word2vec's text format, with or without its first line); each also with ``.gz``; ``.h5ad``
         as :meth:`lexicell.GeneEmbedding.save` writes it.
     names
         Gene names of a data set. Then the result is for these genes, under these names: looked up by name, else by the
-        gene both names stand for, else, for a mouse or rat data set and a human file, by the human orthologue.
+        gene both names mean, else, for a mouse or rat data set and a human file, by the human orthologue.
         None: all genes, as the file names them.
     organism
         Species of `names`.
@@ -80,7 +79,7 @@ def read_vectors(
     Warns
     -----
     UserWarning
-        If a gene stands more than once (the first is used), or a vector is not finite.
+        If a gene is there more than once (the first is used), or a vector is not finite.
 
     Examples
     --------
@@ -115,11 +114,9 @@ def _for_names(
             f"{choices(list(whole.ids[:5]))}; say which species they are of with organism= and file_organism="
         )
     coverage = found.drop(columns=["key", "orthologue"])
-    coverage["key"] = [whole.ids[row] if row >= 0 else "" for row in rows]
-    coverage["text_source"] = [
-        "" if row < 0 else "human orthologue: file" if other else "file"
-        for row, other in zip(rows, found["orthologue"], strict=True)
-    ]
+    coverage["key"] = np.where(has, whole.ids[rows], "")
+    source = np.where(found["orthologue"], "human orthologue: file", "file")
+    coverage["text_source"] = np.where(has, source, "").astype(object)
     return GeneEmbedding.from_vectors(
         np.asarray(names, dtype=object)[has],
         whole.vectors[rows[has]],
@@ -131,19 +128,12 @@ def _for_names(
 
 
 def _read(path: Path) -> GeneEmbedding:
-    raw = path.read_bytes()
-    digest = hashlib.sha256(raw).hexdigest()
-    packed = path.suffix == ".gz"
-    kind = Path(path.stem).suffix if packed else path.suffix
-    readers = {
-        ".pickle": _from_pickle, ".pkl": _from_pickle, ".npz": _from_npz, ".txt": _from_word2vec,
-        ".vec": _from_word2vec, ".w2v": _from_word2vec,
-    }  # fmt: skip
-    if kind not in (*readers, ".parquet", ".csv", ".tsv"):
+    raw, kind, digest = read_bytes(path)
+    if kind not in (*_READERS, ".parquet", ".csv", ".tsv"):
         raise InputError(f"'{path}' is not a file of vectors that can be read; give one of {_READS}")
     try:
-        if kind in readers:
-            ids, vectors = readers[kind](gzip.decompress(raw) if packed else raw)
+        if kind in _READERS:
+            ids, vectors = _READERS[kind](raw)
         else:
             ids, vectors = _from_frame(read_frame(path)[0])
     except RefusedError as error:
@@ -152,11 +142,10 @@ def _read(path: Path) -> GeneEmbedding:
             "read from a pickle, because anything else could run code. If you trust its maker, open it with their "
             "tools and save ids and vectors with numpy.savez"
         ) from None
+    except InputError:
+        raise
     except (ValueError, OSError, EOFError, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"'{path}' cannot be read as {kind}: {reason}") from error
+        raise InputError(f"'{path}' cannot be read as {kind}: {first_line(error)}") from error
     ids, vectors = _clean(path, ids, vectors)
     provenance = {"source": path.name, "format": kind.lstrip("."), "sha256": digest, "vectors": "file"}
     if digest in _KNOWN:
@@ -168,19 +157,19 @@ def _clean(path: Path, ids: list[str], vectors: NDArray[np.float64]) -> _Read:
     """Drop what cannot be used, and say so."""
     if not len(ids):
         raise InputError(f"'{path}' holds no vectors")
+    names = np.asarray(ids, dtype=object)
     finite = np.asarray(np.isfinite(vectors).all(axis=1))
     if not finite.all():
-        bad = [one for one, fine in zip(ids, finite, strict=True) if not fine]
+        bad = names[~finite]
         _warn(f"{len(bad)} vectors in {path} hold NaN or infinity and are left out: {choices(bad, limit=5)}")
-    index = pd.Index(ids)
-    first = ~index.duplicated() & np.array([bool(one) for one in ids])
-    twice = index[index.duplicated()].unique()
-    if len(twice):
-        _warn(f"{len(twice)} genes stand more than once in {path}; the first is used: {choices(twice, limit=5)}")
-    keep = finite & first
+    repeated = pd.Index(names).duplicated()
+    if repeated.any():
+        twice = pd.unique(names[repeated])
+        _warn(f"{len(twice)} genes are more than once in {path}; the first is used: {choices(twice, limit=5)}")
+    keep = finite & ~repeated & (names != "")
     if not (vectors[keep] != 0).any():
         raise InputError(f"'{path}' holds no vector that could be used")
-    return [one for one, kept in zip(ids, keep, strict=True) if kept], vectors[keep]
+    return names[keep].tolist(), vectors[keep]
 
 
 def _warn(message: str) -> None:
@@ -191,8 +180,7 @@ def _from_pickle(raw: bytes) -> _Read:
     content = load(io.BytesIO(raw))
     if isinstance(content, Mapping) and content:
         named = {str(key): value for key, value in content.items()}
-        both = _pair(named)
-        return both if both is not None else _stack(list(named), list(named.values()))
+        return _pair(named) or _stack(list(named), list(named.values()))
     if isinstance(content, tuple | list) and len(content) == 2:
         return _two(content[0], content[1])
     raise ValueError("a dict of gene -> vector is needed")
@@ -215,7 +203,7 @@ def _two(ids: Any, vectors: Any) -> _Read:
 
 
 def _stack(ids: list[str], values: Sequence[Any]) -> _Read:
-    """One vector a gene."""
+    """One vector per gene."""
     try:
         rows = [np.asarray(value, dtype=np.float64).ravel() for value in values]
     except (TypeError, ValueError) as error:
@@ -227,9 +215,7 @@ def _stack(ids: list[str], values: Sequence[Any]) -> _Read:
 
 
 def _from_npz(raw: bytes) -> _Read:
-    # Without pickles, numpy reads arrays of numbers and strings only.
-    with np.load(io.BytesIO(raw), allow_pickle=False) as content:
-        named = {key: content[key] for key in content.files}
+    named = read_npz(io.BytesIO(raw))
     both = _pair(named)
     if both is not None:
         return both
@@ -275,3 +261,13 @@ def _from_word2vec(raw: bytes) -> _Read:
     if announced and len(ids) != int(first[0]):
         raise ValueError(f"the first line announces {first[0]} vectors, there are {len(ids)}: the file is cut short")
     return _stack(ids, rows) if ids else ([], np.zeros((0, 1)))
+
+
+_READERS = {
+    ".pickle": _from_pickle,
+    ".pkl": _from_pickle,
+    ".npz": _from_npz,
+    ".txt": _from_word2vec,
+    ".vec": _from_word2vec,
+    ".w2v": _from_word2vec,
+}

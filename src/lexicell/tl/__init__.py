@@ -8,15 +8,20 @@ from ._cluster import cluster
 from ._concepts import concepts
 from ._explain import explain
 from ._fates import fates
-from ._match_depth import match_depth
-from ._movement import movement
+
+# The functions that other packages of lexicell use; they are not public.
+from ._graph import graph_of as graph_of
+from ._graph import kmeans as kmeans
+from ._graph import leiden as leiden
+from ._graph import resolution_for as resolution_for
 from ._perturb import perturb
-from ._programmes import concept_sets, gene_neighbors, programmes
+from ._programs import concept_sets, gene_neighbors, programs
 from ._progression import progression
 from ._rank_perturbations import rank_perturbations
+from ._roots import find_roots as find_roots
 from ._split_counts import split_counts
 from ._trajectory import trajectory
-from ._transfer import transfer, transfer_across
+from ._transfer import transfer
 from ._transfer_model import transfer_model
 from ._trends import trends
 from ._vulnerability import vulnerability
@@ -30,17 +35,14 @@ __all__ = [
     "explain",
     "fates",
     "gene_neighbors",
-    "match_depth",
-    "movement",
     "perturb",
     "predict_vulnerability",
-    "programmes",
+    "programs",
     "progression",
     "rank_perturbations",
     "split_counts",
     "trajectory",
     "transfer",
-    "transfer_across",
     "transfer_model",
     "trends",
     "vulnerability",

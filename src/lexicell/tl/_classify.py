@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from .. import __version__
-from .._errors import InputError, check_key, choices
+from .._errors import InputError, check_column, check_key, choices
 from .._keys import X_TEXT, prefix
-from .._results import keep_results, recorded
-from .._values import check_rep
-from ..core.classify import (
+from .._results import check_rep, keep_results, recorded
+from ..core.transfer.classify import (
     LinearClassifier,
+    auroc_interval,
+    donor_p,
     fit_contrastive,
     fit_logistic,
     leave_one_donor_out,
@@ -66,7 +67,7 @@ def classify_vulnerability(
     penalty
         Strength of the L2 penalty.
     contrastive
-        Also evaluate a supervised-contrastive linear head with 15 nearest neighbours, the same way.
+        Also evaluate a supervised-contrastive linear head with 15 nearest neighbors, the same way.
     rng
         Seed or generator of the head.
     key_added
@@ -78,8 +79,12 @@ def classify_vulnerability(
     -------
     None, or the new object. Writes ``obs["<prefix>_p_vulnerable"]`` (probability of the positive class from the model
     without the cell's donor; NaN for cells that took no part) and ``uns["lexicell"][use_rep][key_added]``: ``table``
-    (one row a method: ``auroc``, ``average_precision``, ``brier``, ``calibration_error``, ``auroc_donor_mean``),
-    ``calibration``, ``model`` (fitted on all donors; see :func:`predict_vulnerability`) and ``params``.
+    (one row a method: ``auroc`` with ``auroc_low`` and ``auroc_high`` (95 % of draws of whole donors),
+    ``average_precision``, ``brier``, ``calibration_error``, ``auroc_donor_mean``, and ``p``: where every donor has one
+    label only, such as a condition, the share of permutations of the donors' labels, up to 99 besides the observed one,
+    with an AUROC at least as large, each fitted anew on up to 20 cells of a donor; without signal the AUROC itself
+    lies anywhere around .4 with few donors; NaN where labels differ within donors), ``calibration``, ``model``
+    (fitted on all donors; see :func:`predict_vulnerability`) and ``params``.
 
     Raises
     ------
@@ -105,23 +110,24 @@ def classify_vulnerability(
     adata = adata.copy() if copy else adata
     C = check_rep(adata, use_rep)
     for column in (label, donor):
-        check_key(column, [str(c) for c in adata.obs.columns], "column in obs")
+        check_column(adata.obs, column)
     used, y, who, names = _labels(adata, label, positive, negative, donor)
     about = {
         "use_rep": use_rep, "label": label, "positive": names[1], "negative": names[0], "space": _space(adata, use_rep),
-        "lexicell": __version__, "penalty": float(penalty),
+        "moments": _moments(adata, use_rep), "lexicell": __version__, "penalty": float(penalty),
     }  # fmt: skip
     part = np.asarray(C[used], dtype=np.float64)
 
     methods: dict[str, Any] = {"logistic regression": lambda X, t, d: fit_logistic(X, t, d, penalty=penalty)}
     if contrastive:
         seed = np.random.default_rng(rng).integers(2**31)
-        methods["contrastive head, 15 neighbours"] = lambda X, t, d: fit_contrastive(X, t, d, rng=int(seed))
+        methods["contrastive head, 15 neighbors"] = lambda X, t, d: fit_contrastive(X, t, d, rng=int(seed))
     rows, curves, main = [], [], np.zeros(0)
     for name, fit in methods.items():
         probability = leave_one_donor_out(part, y, who, fit)
         scores, calibration = score_predictions(probability, y, who)
-        rows.append({"method": name, **scores})
+        low, high = auroc_interval(probability, y, who)
+        rows.append({"method": name, "auroc_low": low, "auroc_high": high, "p": donor_p(part, y, who, fit), **scores})
         curves.append(calibration.assign(method=name))
         main = probability if not len(main) else main
     table, curve = pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
@@ -175,7 +181,7 @@ def predict_vulnerability(
     Raises
     ------
     InputError
-        If the two representations differ in dimensions or in gene space.
+        If the two representations differ in dimensions or in gene space, or were z-scored about different means.
     MissingKeyError
         If there is no such result.
 
@@ -202,6 +208,13 @@ def predict_vulnerability(
             "the two data sets were embedded in different gene spaces, whose axes mean different things; embed both "
             "with the same gene embedding and an unwhitened preset such as 'scelmo-wa', or put them into one object "
             "before lexicell.emb.cells"
+        )
+    moments, learned = _moments(adata, use_rep), str(classifier.about.get("moments", ""))
+    if moments and learned and moments != learned:
+        raise InputError(
+            f"obsm['{use_rep}'] holds z-scores about the mean of its own cells, the classifier learned from z-scores "
+            "about the mean of others, so its probabilities would say nothing; put these cells into the space it was "
+            "learned in first: lexicell.emb.project(adata, cells_it_was_learned_on, genes)"
         )
     adata.obs[key_added or f"{prefix(use_rep)}_p_vulnerable"] = classifier.probability(C)
     return adata if copy else None
@@ -238,11 +251,24 @@ def _space(adata: AnnData, use_rep: str) -> str:
     entry = recorded(adata, use_rep)
     axes = entry.get("space", {}).get("V") if isinstance(entry.get("space"), dict) else entry.get("loadings")
     if axes is not None:
-        return hashlib.blake2b(np.ascontiguousarray(axes, dtype="<f4").tobytes(), digest_size=8).hexdigest()
+        return _fingerprint(axes)
     provenance = entry.get("provenance", {})
     preset = str(entry.get("params", {}).get("preset", ""))
     known = [str(provenance.get(k, "")) for k in ("embedder", "revision")]
     return "/".join([preset, *known]) if preset and any(known) else ""
+
+
+def _moments(adata: AnnData, use_rep: str) -> str:
+    """Fingerprint of the means and standard deviations that expression was z-scored with; empty where it was not."""
+    entry = recorded(adata, use_rep)
+    return _fingerprint(entry["mean"], entry["sd"]) if "mean" in entry and "sd" in entry else ""
+
+
+def _fingerprint(*arrays: Any) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _read(model: Any, use_rep: str, key: str) -> LinearClassifier:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,48 +11,50 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from .. import _keys
-from .._errors import InputError, check_key
-from .._results import keep_results, recorded
-from .._values import LogRows, open_values
-from ..core.concepts import N_GENES, contrast_scores
-from ..core.embedding import GeneEmbedding
-from . import _describe, _words
-from ._concept_pass import ConceptPass, Groups, Sums, add, group_table, ranges, set_table
+from .._errors import InputError, check_column
+from .._expression import Expression, open_values
+from .._results import keep_results, recorded_params, stack_tables
+from ..core.expression.sums import add_sums
+from ..core.genes.concepts import contrast_scores
+from ..core.genes.embedding import GeneEmbedding
+from ..core.genes.retrieval import N_GENES
+from . import _describe
+from . import words as _words
 from ._linear import LinearForm, linear_form
-from ._words import ZGenes
+from .concept_pass import ConceptPass, Groups, describe_params, group_table, ranges, set_tables
+from .words import ZGenes
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["concepts", "describe_params"]
+__all__ = ["concepts"]
 
 
 def concepts(
     adata: AnnData,
-    queries: Sequence[str] | str | None = None,
+    queries: _words.Queries | None = None,
     *,
     use_rep: str = _keys.X_TEXT,
     groupby: str | None = None,
     donor: str | None = None,
     min_cells: int = 8,
     directions: Mapping[str, ArrayLike] | None = None,
-    dense: bool = False,
     n_genes: int = N_GENES,
-    query_vectors: ArrayLike | None = None,
     genes: GeneEmbedding | None = None,
-    layer: str | None = None,
-    use_raw: bool | None = None,
+    expression: Expression | None = None,
     key_added: str = _keys.CONCEPTS,
     copy: bool = False,
 ) -> AnnData | None:
     r"""Score cells, and groups of cells, by phrases.
 
-    A phrase stands for the `n_genes` genes whose texts are nearest it: :math:`w_{qg} \propto s_{qg}^2`, scaled to sum
-    to 1, with :math:`s_{qg}` the centred cosine of gene and phrase less the gene's mean cosine to the shipped lexicon,
-    so that genes near everything count for less (:func:`lexicell.core.concepts.concept_sets`). A cell's raw score is
-    :math:`\sum_g w_{qg} z_g`, with z the z-score of log expression over all cells. What is written is its distance from
-    random gene sets with the same weights and the same expression, in their standard deviations: a scale on which
-    cells and phrases can be compared, not a test. There are no p values for single cells.
+    A phrase stands for the `n_genes` genes that a search finds for it: by the meaning of their texts, by their words,
+    by what is curated about them, and by name. The weight :math:`w_{qg}` of a gene is its score in the search
+    (:mod:`lexicell.core.genes.retrieval` has the formula), scaled to sum to 1; genes far below the best of all human
+    genes have no part, so that in a panel without a phrase's genes others do not take their place. Genes are chosen
+    from the phrase alone, never from the data. A cell's raw score is :math:`\sum_g w_{qg} z_g`, with z the z-score of
+    log expression over all cells. What is written is its distance from random gene sets with the same weights and the
+    same expression, in their standard deviations: a scale on which cells and phrases can be compared, not a test.
+    There are no p values for single cells.
 
     With `groupby`, each group is compared with all other cells; with `donor` too, donor by donor, which allows a test:
     in every donor the mean score of the group minus that of the donor's other cells, then a moderated t over donors.
@@ -62,10 +64,11 @@ def concepts(
     ----------
     adata
         Cells with expression, in memory or backed: it is read some cells at a time, twice. Only gene vectors are taken
-        from the representation. For a file whose scores do not fit either, :func:`lexicell.concepts_file`.
+        from the representation. For a file whose scores do not fit either, :func:`lexicell.stream.concepts`.
     queries
-        Phrases. Those the shipped lexicon knows (:func:`lexicell.sources.lexicon.load`) need no model; others are
-        embedded with the embedder that made the gene vectors. None: the whole lexicon.
+        Phrases. Names of cell types and phrases of :func:`lexicell.sources.lexicon.load` need no model; others are
+        embedded with the embedder that made the gene vectors. ``{phrase: vector}``
+        brings vectors of that embedder. None: the cell types and processes of the lexicon.
     use_rep
         The embedding whose genes and gene vectors are used.
     groupby
@@ -77,17 +80,12 @@ def concepts(
     directions
         Directions of ``obsm[use_rep]`` by name, each of shape ``(dim,)``, such as a principal component or the weights
         of a classifier: concepts are ranked by how far the vectors of their genes point along each.
-    dense
-        Use all genes with their signed cosines instead of the nearest. Thousands of faintly related genes then
-        outweigh the few that the phrase is about, and scores can point the wrong way; offered for comparison.
     n_genes
-        Genes a phrase.
-    query_vectors
-        Vectors of `queries`, shape ``(n_queries, dim)``, instead of embedding them.
+        Genes per phrase at most.
     genes
         The gene vectors; None: those that `use_rep` was made from.
-    layer, use_raw
-        Where expression stands; default: where `use_rep` was computed from.
+    expression
+        Which matrix is read, and what its values are; None: that of `use_rep`.
     key_added
         Key of the scores in ``obsm``.
     copy
@@ -100,10 +98,12 @@ def concepts(
     ``obsm[key_added]``
         DataFrame of cells x phrases, float32; a "/" in a phrase is written as "∕" there.
     ``uns["lexicell"][use_rep]["concepts"]``
-        ``sets``: one row a phrase: its number of genes and the nearest ten with their weights. ``table`` (with
-        `groupby`): one row a group and phrase: ``score`` (difference of weighted mean z to all other cells), ``z``
-        (against random sets), ``genes`` (those that contribute most), and with `donor` ``t``, ``p``, ``q``
-        (Benjamini-Hochberg over all rows) and ``donors``. ``directions`` (with `directions`): one row a direction and
+        ``sets``: one row per phrase: its number of genes and the first ten with their weights. ``genes``: one row per
+        phrase and gene: ``concept``, ``gene``, ``weight`` and ``reason``, such as "annotated to GO:0030182 neuron
+        differentiation" or "known gene of 'astrocyte'" (for up to 100 phrases). ``table`` (with `groupby`): one row
+        per group and phrase: ``score`` (difference of weighted mean z to all other cells), ``z`` (against random
+        sets), ``genes`` (those that contribute most), and with `donor` ``t``, ``p``, ``q``
+        (Benjamini-Hochberg over all rows) and ``donors``. ``directions`` (with `directions`): one row per direction and
         phrase, nearest first: ``group`` (name of the direction), ``rank``, ``concept``, ``score`` (weighted mean of
         :math:`e_g \cdot u`, u of unit length), ``z`` (against random sets), ``genes``. ``params``.
 
@@ -112,7 +112,12 @@ def concepts(
     MissingKeyError
         If a column is not there, or the gene vectors cannot be found.
     InputError
-        If a query is empty or stands twice, vectors do not fit, or there is no lexicon for this embedder and no query.
+        If a query is empty or given twice, or there is no query and no word of the lexicon finds a gene.
+
+    Warns
+    -----
+    UserWarning
+        If a phrase finds no gene, holds a word that is in no text, or is longer than the model reads.
 
     Examples
     --------
@@ -125,62 +130,36 @@ def concepts(
     'CD19+ B'
     """
     if adata.isbacked and copy:
-        raise InputError("adata stands on disk, and copy=True would need it in memory: call adata.to_memory() first")
+        raise InputError("adata is on disk, and copy=True would need it in memory: call adata.to_memory() first")
     adata = adata.copy() if copy else adata
     if donor is not None and groupby is None:
         raise InputError("donor= needs groupby=: donors serve to test groups")
-    columns = [str(c) for c in adata.obs.columns]
     for column in (c for c in (groupby, donor) if c is not None):
-        check_key(column, columns, "column in obs")
+        check_column(adata.obs, column)
     known = _words.gene_vectors(adata, use_rep, genes)
-    phrases = _words.asked(queries, query_vectors, known)
+    phrases = _words.asked(queries, known)
     form = linear_form(adata, use_rep, genes) if directions else None
     groups = None
     if groupby is not None:
         groups = Groups.of(adata.obs[groupby], None if donor is None else adata.obs[donor], min_cells)
-    like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
-    values = open_values(adata, layer=layer, use_raw=use_raw, like=like)
+    values = open_values(adata, expression or Expression(), like=recorded_params(adata, use_rep))
     work = ConceptPass(values, known)
     _, parts = ranges(values.n_cells, len(phrases.names))
-    moments: Sums = {}
-    for start, stop in parts:
-        moments = add(moments, work.moments(start, stop))
-    z = work.set_moments(moments)
-    sets = work.set_phrases(phrases, None if dense else n_genes)
-    scores, sums = np.empty((values.n_cells, len(phrases.names)), dtype=np.float32), Sums()
-    for start, stop in parts:
-        sums = add(sums, work.score(start, stop, scores[start:stop], groups))
-    result: dict[str, Any] = {"sets": set_table(sets, phrases, z)}
+    z = work.set_moments(add_sums(work.moments(start, stop) for start, stop in parts))
+    sets = work.set_phrases(phrases, n_genes)
+    scores = np.empty((values.n_cells, len(phrases.names)), dtype=np.float32)
+    sums = add_sums(work.score(start, stop, scores[start:stop], groups) for start, stop in parts)
+    result: dict[str, Any] = dict(set_tables(sets, phrases, z))
     if groups is not None:
         result["table"] = group_table(groups, sums, sets, phrases, z)
     if form is not None and directions:
         result["directions"] = _directions(form, z, sets, phrases, directions)
     result["params"] = describe_params(
-        phrases, values, groupby=groupby, donor=donor, min_cells=min_cells, dense=dense, n_genes=n_genes,
-        key_added=key_added,
+        phrases, values, groupby=groupby, donor=donor, min_cells=min_cells, n_genes=n_genes, key_added=key_added,
     )  # fmt: skip
     adata.obsm[key_added] = pd.DataFrame(scores, index=adata.obs_names, columns=_words.columns(phrases), copy=False)
     keep_results(adata, use_rep, {"concepts": result})
     return adata if copy else None
-
-
-def describe_params(
-    phrases: _words.Phrases,
-    values: LogRows,
-    *,
-    groupby: str | None,
-    donor: str | None,
-    min_cells: int,
-    dense: bool,
-    n_genes: int,
-    key_added: str,
-) -> dict[str, Any]:
-    """What was asked, as it stands in ``uns``."""
-    return {
-        "queries": len(phrases.names), "words": phrases.source, "groupby": groupby or "", "donor": donor or "",
-        "min_cells": min_cells, "dense": dense, "n_genes": n_genes, "expression": values.params["slot"],
-        "key_added": key_added,
-    }  # fmt: skip
 
 
 def _directions(
@@ -212,4 +191,4 @@ def _directions(
                 }
             )
         )  # fmt: skip
-    return _describe.stack(blocks)
+    return stack_tables(blocks)

@@ -6,6 +6,7 @@ counts that it was not found in (`tested`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,65 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._values import Values
-from ..core.concepts import contrast_scores
-from ..core.expression import group_profiles
-from ._words import Phrases, ZScores
+from .._expression import Values
+from .._results import stack_tables
+from ..core.expression.log_values import group_profiles
+from ..core.genes.concepts import contrast_scores
+from ..core.genes.word_selection import allowed_words, guess_tissues, select_words, word_scores
+from .words import Phrases, ZGenes, ZScores
 
-__all__ = ["MIN_SHARE", "against_rest", "leading", "markers", "rest_differences", "stack", "tested", "words"]
+__all__ = [
+    "MIN_SHARE",
+    "against_rest",
+    "clear_words",
+    "first_of_each",
+    "leading",
+    "markers",
+    "ranking",
+    "rest_differences",
+    "tested",
+    "tissues_of",
+    "words",
+]
+
+Floats = NDArray[np.float64]
 
 MIN_SHARE = 0.1
 """Genes expressed in a smaller share of a group's cells are not ranked for it."""
+
+
+def ranking(
+    names: list[str], scores: Floats, n: int, entries: Callable[[int, NDArray[np.intp]], dict[str, Any]]
+) -> pd.DataFrame:
+    """The `n` highest positive scores of each group, one row each.
+
+    Parameters
+    ----------
+    names
+        Names of the groups.
+    scores
+        ``(n_groups, n_columns)``.
+    n
+        Rows per group at most.
+    entries
+        Further columns, from the number of a group and the columns of `scores` that were chosen.
+
+    Returns
+    -------
+    ``group``, ``rank`` and the columns of `entries`.
+    """
+    blocks = []
+    for k, name in enumerate(names):
+        best = np.argsort(-scores[k], kind="stable")[:n]
+        best = best[scores[k, best] > 0]
+        blocks.append(pd.DataFrame({"group": name, "rank": np.arange(1, len(best) + 1), **entries(k, best)}))
+    return stack_tables(blocks)
+
+
+def first_of_each(table: pd.DataFrame, column: str, names: list[str], separator: str, n: int = 5) -> list[str]:
+    """The first `n` entries of each group of a ranking, joined; empty for groups without any."""
+    groups = {str(name): list(entries) for name, entries in table.groupby("group", sort=False)[column]}
+    return [separator.join(groups.get(name, [])[:n]) for name in names]
 
 
 def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_genes: int = 25) -> pd.DataFrame:
@@ -29,32 +80,24 @@ def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_gen
 
     Returns
     -------
-    One row a group and gene: ``group``, ``rank``, ``gene``, ``difference``, ``mean``, ``mean_rest``, ``share``,
+    One row per group and gene: ``group``, ``rank``, ``gene``, ``difference``, ``mean``, ``mean_rest``, ``share``,
     ``share_rest``. Only genes with a positive difference that at least a tenth of the group's cells express.
     """
     inside = group_profiles(values.log, codes, len(names))
     mean_rest, share_rest = inside.against_rest()
-    blocks = []
-    for k, name in enumerate(names):
-        difference = inside.mean[k] - mean_rest[k]
-        ranked = np.where(inside.share[k] >= MIN_SHARE, difference, -np.inf)
-        best = np.argsort(-ranked, kind="stable")[:n_genes]
-        best = best[ranked[best] > 0]
-        blocks.append(
-            pd.DataFrame(
-                {
-                    "group": name,
-                    "rank": np.arange(1, len(best) + 1),
-                    "gene": values.genes[best],
-                    "difference": difference[best],
-                    "mean": inside.mean[k, best],
-                    "mean_rest": mean_rest[k, best],
-                    "share": inside.share[k, best],
-                    "share_rest": share_rest[k, best],
-                }
-            )
-        )
-    return stack(blocks)
+    difference = inside.mean - mean_rest
+
+    def entries(k: int, best: NDArray[np.intp]) -> dict[str, Any]:
+        return {
+            "gene": values.genes[best],
+            "difference": difference[k, best],
+            "mean": inside.mean[k, best],
+            "mean_rest": mean_rest[k, best],
+            "share": inside.share[k, best],
+            "share_rest": share_rest[k, best],
+        }
+
+    return ranking(names, np.where(inside.share >= MIN_SHARE, difference, -np.inf), n_genes, entries)
 
 
 def tested(table: pd.DataFrame, values: Values, codes: NDArray[np.int64], names: list[str]) -> pd.DataFrame:
@@ -70,25 +113,26 @@ def tested(table: pd.DataFrame, values: Values, codes: NDArray[np.int64], names:
     table = table.copy()
     log = sp.csc_matrix(values.log[:, values.rows(table["gene"].to_numpy(dtype=object))])
     p, difference = np.ones(len(table)), np.zeros(len(table))
-    places = [names.index(str(g)) for g in table["group"]]
-    for row, place in enumerate(places):
-        x, inside = log[:, [row]].toarray().ravel(), codes == place
+    for row, group in enumerate(table["group"]):
+        x = log[:, [row]].toarray().ravel()
+        inside = codes == names.index(str(group))
         difference[row] = x[inside].mean() - x[~inside].mean()
         if x.min() < x.max():
             p[row] = mannwhitneyu(x[inside], x[~inside], method="asymptotic").pvalue
-    table["difference_test"], table["p"] = difference, p
+    table["difference_test"] = difference
+    table["p"] = p
     table["q"] = false_discovery_control(p) if len(p) else p
     return table
 
 
-def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> NDArray[np.float64]:
+def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> Floats:
     """Mean z of each group minus that of all other cells, shape ``(n_groups, n_genes)``."""
     size = np.bincount(codes, minlength=n_groups).astype(float)
     member = sp.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n_groups, len(codes)))
     return rest_differences(np.asarray((member @ z.deviations).todense()), size)
 
 
-def rest_differences(total: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+def rest_differences(total: Floats, size: Floats) -> Floats:
     """Mean of each group less that of all other cells, from sums over groups of deviations and sizes of groups."""
     inside = total / np.maximum(size, 1)[:, None]
     outside = (total.sum(axis=0) - total) / np.maximum(size.sum() - size, 1)[:, None]
@@ -97,8 +141,8 @@ def rest_differences(total: NDArray[np.float64], size: NDArray[np.float64]) -> N
 
 
 def words(
-    z: ZScores,
-    changes: NDArray[np.float64],
+    z: ZGenes,
+    changes: Floats,
     names: list[str],
     phrases: Phrases,
     *,
@@ -113,55 +157,96 @@ def words(
     z, changes
         Genes, and the change of each in each contrast, shape ``(n_contrasts, n_genes)``.
     names
-        One name a contrast.
+        One name per contrast.
     phrases
         What to choose from.
     n_words, n_genes
-        Phrases a contrast, and genes named beside each.
+        Phrases per contrast, and genes named beside each.
     among
         Columns of the genes that take part; default: all.
 
     Returns
     -------
-    One row a contrast and phrase: ``group``, ``rank``, ``concept``, ``z`` (against random gene sets of matched
+    One row per contrast and phrase: ``group``, ``rank``, ``concept``, ``z`` (against random gene sets of matched
     expression: a scale, not a test), ``score`` (weighted mean change of the phrase's genes), ``genes`` (those that
     contribute most).
     """
     ids, changes = z.ids[among], changes[:, among]
-    sets = phrases.sets(z.vectors[among])
-    got = contrast_scores(changes, sets, z.mean[among])
+    sets = phrases.sets(ids)
+    found = contrast_scores(changes, sets, z.mean[among])
+
+    def entries(k: int, best: NDArray[np.intp]) -> dict[str, Any]:
+        return {
+            "concept": phrases.names[best],
+            "z": found.z[k, best],
+            "score": found.score[k, best],
+            "genes": [leading(sets[q], changes[k], ids, n_genes) for q in best],
+        }
+
+    return ranking(names, found.z, n_words, entries)
+
+
+def clear_words(
+    z: ZGenes, changes: NDArray[np.float64], names: list[str], phrases: Phrases, tissues: Sequence[str]
+) -> pd.DataFrame:
+    """Words that groups deserve (:func:`lexicell.core.genes.word_selection.select_words`); none where none is clear.
+
+    Cell types and processes are chosen apart, cell types among those of `tissues`.
+
+    Returns
+    -------
+    As :func:`words`, with ``kind``, ``"cell type"`` or ``"process"``; ``z`` is of changes cut at 2.
+    """
     blocks = []
-    for k, name in enumerate(names):
-        best = np.argsort(-got.z[k], kind="stable")[:n_words]
-        best = best[got.z[k, best] > 0]
-        blocks.append(
-            pd.DataFrame(
-                {
-                    "group": name,
-                    "rank": np.arange(1, len(best) + 1),
-                    "concept": phrases.names[best],
-                    "z": got.z[k, best],
-                    "score": got.score[k, best],
-                    "genes": [leading(sets[q], changes[k], ids, n_genes) for q in best],
-                }
-            )
-        )
-    return stack(blocks)
+    for kind, chosen in (("cell type", phrases.cell_types), ("process", ~phrases.cell_types)):
+        if not chosen.any():
+            continue
+        part = phrases.part(chosen)
+        sets = part.sets(z.ids)
+        allowed = allowed_words(part.tissues, tissues)
+        score = np.asarray(sets @ changes.T).T
+        for k, shown in enumerate(select_words(changes, sets, z.mean, allowed=allowed)):
+            best = np.asarray([s.word for s in shown], dtype=np.int64)
+            own = np.asarray([s.score for s in shown])
+            block = _ranked(names[k], best, own, score[k, best], part, sets, changes[k], z.ids)
+            block.insert(1, "kind", kind)
+            blocks.append(block)
+    return stack_tables(blocks)
 
 
-def leading(row: Any, change: NDArray[np.float64], ids: NDArray[Any], n: int = 5) -> str:
+def tissues_of(z: ZGenes, changes: NDArray[np.float64], phrases: Phrases) -> list[str]:
+    """Tissues that the cell types of the groups are found in: a guess."""
+    part = phrases.part(phrases.cell_types)
+    if not len(part.names):
+        return []
+    return guess_tissues(word_scores(changes, part.sets(z.ids), z.mean), part.tissues)
+
+
+def _ranked(
+    name: str,
+    best: NDArray[np.int64],
+    z: NDArray[np.float64],
+    score: NDArray[np.float64],
+    phrases: Phrases,
+    sets: sp.csr_matrix,
+    change: NDArray[np.float64],
+    ids: NDArray[Any],
+) -> pd.DataFrame:
+    """Rows of one group, best phrase first."""
+    return pd.DataFrame(
+        {
+            "group": name,
+            "rank": np.arange(1, len(best) + 1),
+            "concept": phrases.names[best],
+            "z": z,
+            "score": score,
+            "genes": [leading(sets[q], change, ids) for q in best],
+        }
+    )
+
+
+def leading(row: Any, change: Floats, ids: NDArray[Any], n: int = 5) -> str:
     """Genes of a phrase that go up most, in words."""
     parts = row.data * change[row.indices]
     order = np.argsort(-parts, kind="stable")[:n]
     return ", ".join(str(ids[row.indices[i]]) for i in order if parts[i] > 0)
-
-
-def stack(blocks: list[pd.DataFrame]) -> pd.DataFrame:
-    """Put tables one under the other, with plain strings and names of rows that an h5ad takes."""
-    frame = pd.concat(blocks, ignore_index=True)
-    for column in frame.columns:
-        if not pd.api.types.is_numeric_dtype(frame[column]):
-            frame[column] = frame[column].astype(str).astype(object)
-    # Row names must be strings in an h5ad.
-    frame.index = frame.index.astype(str)
-    return frame

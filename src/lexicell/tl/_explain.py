@@ -10,24 +10,24 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _keys
-from .._errors import InputError, MissingKeyError, check_choice, check_key
-from .._results import keep_results, recorded
-from ..core.classify import LinearClassifier
-from ..core.concepts import N_GENES
-from ..core.embedding import GeneEmbedding
-from . import _describe, _splits, _words
+from .._errors import InputError, MissingKeyError, check_column, check_key
+from .._keys import OTHER_GENES
+from .._results import keep_results, recorded, stack_tables
+from ..core.genes.embedding import GeneEmbedding
+from ..core.genes.retrieval import N_GENES
+from ..core.transfer.classify import LinearClassifier
+from . import _splits
+from . import words as _words
 from ._linear import LinearForm, linear_form
 from ._splits import Rows, Split, Splitter
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["explain"]
+__all__ = ["explain", "gene_rows"]
 
 REST = "rest"
 NOTHING = "nothing"
-SCORES = ("sparse", "dense", "cosine")
-_OTHERS = "(all other genes)"
 _CONSTANT = "(no gene)"
 _SNIPPET = 100  # characters of a gene's text
 
@@ -37,15 +37,10 @@ def explain(
     *,
     groupby: str | None = None,
     group: str | None = None,
-    cell: str | None = None,
     reference: str = REST,
     subset: Mapping[str, str] | None = None,
-    concept: str | None = None,
-    score: str | None = None,
-    query_vectors: ArrayLike | None = None,
-    direction: ArrayLike | None = None,
-    classifier: LinearClassifier | None = None,
-    label: str | None = None,
+    concept: str | Mapping[str, ArrayLike] | None = None,
+    direction: ArrayLike | LinearClassifier | None = None,
     use_rep: str = _keys.X_TEXT,
     n_genes: int = 25,
     genes: GeneEmbedding | None = None,
@@ -63,8 +58,8 @@ def explain(
     against the difference. Presets that scale cells to unit length are explained before scaling. In a fused
     representation a gene acts through its text and through its own expression; both parts are shown.
 
-    This says what the numbers are made of. It does not test anything: clusters found in the same data cannot be tested
-    on it, and for conditions :func:`lexicell.tl.vulnerability` tests over donors.
+    This says what the numbers are made of. It tests nothing: clusters found in the same data cannot be tested on it,
+    and for conditions :func:`lexicell.tl.vulnerability` tests over donors.
 
     Parameters
     ----------
@@ -73,9 +68,7 @@ def explain(
     groupby
         Column of ``obs``.
     group
-        The group that is explained; None: each group in turn.
-    cell
-        Name of one cell to explain, instead of a group.
+        The group that is explained, or the name of one cell; None: each group in turn.
     reference
         What it is compared with: ``"rest"``, all other cells of the subset; another group; or ``"nothing"``: then the
         group's or the cell's own embedding, score or decision is explained.
@@ -84,19 +77,12 @@ def explain(
     concept
         Explain the score of this phrase (:func:`lexicell.tl.concepts`) instead: parts :math:`w_{qg} \Delta z_g` that
         sum to the raw score, and ``part_z``, which sum to the score on the scale of random gene sets.
-    score
-        How the concept is scored, ``"sparse"`` or ``"dense"``, as in :func:`lexicell.tl.concepts`; default: as it was
-        when that was last called. A ``"cosine"`` is refused: it divides by a length and is no sum over genes.
-    query_vectors
-        Vector of `concept`, shape ``(dim,)``, instead of embedding it.
+        ``{phrase: vector}`` to bring the phrase's own vector, shape ``(dim,)``.
     direction
-        Explain the difference along this vector of the embedding instead: parts that sum to the distance along it.
-    classifier
-        Explain the decision of a linear classifier (:class:`lexicell.core.classify.LinearClassifier`), in log odds,
-        instead: of one cell or the mean of a group with ``reference="nothing"``, else the difference of two decisions.
-    label
-        The class whose decision that is; default: the second of two. With more than two, the decision is the score of
-        the class less the mean score of all.
+        Explain the difference along this vector of the embedding instead: parts that sum to the distance along it. Or
+        a linear classifier of two classes (:class:`lexicell.core.transfer.classify.LinearClassifier`; of several, take
+        ``classifier.one_class(label)``): parts of its decision in log odds, of one cell or the mean of a group with
+        ``reference="nothing"``, else of the difference of two decisions.
     use_rep
         Key of the representation in ``obsm``.
     n_genes
@@ -113,23 +99,23 @@ def explain(
     None, or the new object. Writes ``uns["lexicell"][use_rep][key_added]``:
 
     ``table``
-        One row a group and gene: ``group`` (or the cell's name), ``rank``, ``gene``, ``part``, ``part_text`` and
+        One row per group and gene: ``group`` (or the cell's name), ``rank``, ``gene``, ``part``, ``part_text`` and
         ``part_expression`` (which sum to it), for a concept ``part_z``, ``change`` (of its weight), ``mean`` and
         ``mean_reference`` (of log expression), ``expression_change`` (their difference), ``text_source`` and ``text``
         (its beginning). Two more rows of rank 0 close the sum: all other genes, and what belongs to no gene (an
-        intercept, the centre of a fused representation).
+        intercept, the center of a fused representation).
     ``totals``
-        One row a group: ``cells``, ``cells_reference``, ``length`` (of the difference), ``whole`` (what parts sum to:
+        One row per group: ``cells``, ``cells_reference``, ``length`` (of the difference), ``whole`` (what parts sum to:
         1, a distance, a score or a decision), ``whole_z`` (for a concept), ``sum_of_parts``, ``n_genes``.
     ``params``
 
     Raises
     ------
     MissingKeyError
-        If a column, a group, a cell or the gene vectors are not there.
+        If a column, a group, a cell or the gene vectors are not found.
     InputError
-        If the representation cannot be taken apart, groups are empty or equal, more than one of `concept`, `direction`
-        and `classifier` is given, or a cosine or a classifier of cells of unit length is to be explained.
+        If the representation cannot be split into genes, groups are empty or equal, both `concept` and `direction` are
+        given, or a classifier of cells of unit length is to be explained.
 
     Examples
     --------
@@ -141,109 +127,82 @@ def explain(
     1.0
     """
     adata = adata.copy() if copy else adata
-    _check_options(concept, score, query_vectors, direction, classifier, label, n_genes)
+    if concept is not None and direction is not None:
+        raise InputError("give only one of concept= and direction=, not both")
+    if n_genes < 1:
+        raise InputError(f"n_genes must be at least 1, got {n_genes}")
     check_key(use_rep, [str(k) for k in adata.obsm], "representation in obsm")
-    pairs = _pairs(adata, groupby, group, cell, reference, subset)
+    pairs = _pairs(adata, groupby, group, reference, subset)
     form = linear_form(adata, use_rep, genes)
-    options: dict[str, Any] = {}
+    what = {"concept": "", "direction": "", "classifier": ""}
     if concept is not None:
-        split = _of_concept(adata, form, use_rep, genes, concept, score, query_vectors, options)
-    elif classifier is not None:
-        split = _splits.decision(form, classifier, label)
+        what["concept"], split = _of_concept(adata, form, use_rep, genes, concept)
+    elif isinstance(direction, LinearClassifier):
+        what["classifier"] = "given"
+        split = _splits.decision(form, direction)
+    elif direction is not None:
+        what["direction"] = "given"
+        split = _splits.along(form, direction)
     else:
-        split = _splits.embedding(form) if direction is None else _splits.along(form, direction)
-    about = _about_genes(adata, use_rep, genes)
+        split = _splits.embedding(form)
+    sources, texts = _about_genes(adata, use_rep, genes)
     blocks, totals = [], []
     for name, inside, outside in pairs:
         found = split(inside, outside)
-        block = _block(found, n_genes)
+        block = gene_rows(found, n_genes)
         block.insert(0, "group", name)
         _add_expression(block, form, inside, outside)
-        for column in ("text_source", "text"):
-            block[column] = [about[column].get(str(g), "") for g in block["gene"]]
+        block["text_source"] = [sources.get(gene, "") for gene in block["gene"]]
+        block["text"] = [texts.get(gene, "") for gene in block["gene"]]
         blocks.append(block)
         totals.append(_totals(found, name, reference, inside, outside))
     result = {
-        "table": _describe.stack(blocks),
-        "totals": _describe.stack([pd.DataFrame(totals)]),
+        "table": stack_tables(blocks),
+        "totals": stack_tables([pd.DataFrame(totals)]),
         "params": {
-            "groupby": groupby or "", "cell": cell or "", "reference": reference, "concept": concept or "",
-            "direction": "given" if direction is not None else "",
-            "classifier": "given" if classifier is not None else "",
-            "label": label or "", "n_genes": n_genes, "before_scaling": form.is_scaled,
-            "subset": {str(k): str(v) for k, v in (subset or {}).items()}, **options,
+            "groupby": groupby or "",
+            "reference": reference,
+            "subset": {str(k): str(v) for k, v in (subset or {}).items()},
+            **what,
+            "n_genes": n_genes,
+            "before_scaling": form.is_scaled,
         },
-    }  # fmt: skip
+    }
     keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 
-def _check_options(
-    concept: str | None,
-    score: str | None,
-    query_vectors: ArrayLike | None,
-    direction: ArrayLike | None,
-    classifier: LinearClassifier | None,
-    label: str | None,
-    n_genes: int,
-) -> None:
-    if sum(option is not None for option in (concept, direction, classifier)) > 1:
-        raise InputError("give only one of concept=, direction= and classifier=, not both")
-    if n_genes < 1:
-        raise InputError(f"n_genes must be at least 1, got {n_genes}")
-    if (score is not None or query_vectors is not None) and concept is None:
-        raise InputError("score= and query_vectors= need concept=")
-    if label is not None and classifier is None:
-        raise InputError("label= needs classifier=")
-    if score is not None and check_choice(score, SCORES, "score") == "cosine":
-        raise InputError(
-            "a cosine divides by the length of the cell, so it is no sum over genes and has no parts that add up; "
-            'explain the score itself (score="sparse" or "dense"), or the distance along direction=, before cells are '
-            "scaled to unit length"
-        )
-
-
 def _pairs(
-    adata: AnnData,
-    groupby: str | None,
-    group: str | None,
-    cell: str | None,
-    reference: str,
-    subset: Mapping[str, str] | None,
+    adata: AnnData, groupby: str | None, group: str | None, reference: str, subset: Mapping[str, str] | None
 ) -> list[tuple[str, Rows, Rows | None]]:
-    """Name, cells, and the cells they are compared with."""
-    if groupby is None and cell is None:
-        raise InputError("name what is explained: groupby= for groups, or cell= for one cell")
-    if group is not None and cell is not None:
-        raise InputError("give either group= or cell=, not both")
-    columns = [str(c) for c in adata.obs.columns]
-    within = np.ones(adata.n_obs, dtype=bool)
-    for column, value in (subset or {}).items():
-        check_key(column, columns, "column in obs")
-        here = adata.obs[column].astype(str)
-        check_key(str(value), sorted(here.unique()), f"value of obs['{column}']")
-        within &= (here == str(value)).to_numpy()
-    labels, names = np.full(adata.n_obs, ""), []
+    """Name and cells of all that is explained, and the cells they are compared with."""
+    if groupby is None and group is None:
+        raise InputError("name what is explained: groupby= for groups, or group= for one cell")
+    within = _within(adata, subset)
+    labels, names = np.full(adata.n_obs, "", dtype=object), []
+    grouped = np.ones(adata.n_obs, dtype=bool)
     if groupby is not None:
-        check_key(groupby, columns, "column in obs")
-        known = adata.obs[groupby].notna().to_numpy()
+        check_column(adata.obs, groupby)
+        grouped = adata.obs[groupby].notna().to_numpy()
         labels = adata.obs[groupby].astype(str).to_numpy(dtype=object)
-        within = within & (known if cell is None else known | (adata.obs_names == cell))
-        names = sorted({str(v) for v in labels[within & known]}, key=_natural)
-    if group is not None:
-        check_key(group, names, f"group of obs['{groupby}'] among these cells")
+        names = sorted({str(v) for v in labels[within & grouped]}, key=_natural)
+    what = f"group of obs['{groupby}'] among these cells"
     if reference not in (REST, NOTHING):
-        check_key(reference, [*names, REST, NOTHING], f"group of obs['{groupby}'] among these cells")
-    if cell is not None:
-        check_key(cell, adata.obs_names, "cell")
-        wanted = [(str(cell), np.asarray(adata.obs_names == cell))]
+        check_key(reference, [*names, REST, NOTHING], what)
+    if group is None:
+        wanted = [(name, labels == name) for name in names if name != reference]
+    elif group in names:
+        wanted = [(group, labels == group)]
+    elif group in adata.obs_names:
+        wanted = [(group, np.asarray(adata.obs_names == group))]
     else:
-        chosen = [group] if group is not None else [n for n in names if n != reference]
-        wanted = [(str(name), labels == name) for name in chosen]
+        check_key(group, adata.obs_names if groupby is None else names, "cell" if groupby is None else what)
     pairs: list[tuple[str, Rows, Rows | None]] = []
     for name, mask in wanted:
-        inside = within & mask
-        outside = within & ~mask & (True if reference in (REST, NOTHING) else (labels == reference))
+        inside = within & mask & (grouped | (adata.obs_names == name))
+        outside = within & grouped & ~mask
+        if reference not in (REST, NOTHING):
+            outside &= labels == reference
         if name == reference or not inside.any() or (reference != NOTHING and not outside.any()):
             raise InputError(f"'{name}' has no other cells to be compared with; name another reference=")
         pairs.append((name, np.flatnonzero(inside), None if reference == NOTHING else np.flatnonzero(outside)))
@@ -252,63 +211,69 @@ def _pairs(
     return pairs
 
 
+def _within(adata: AnnData, subset: Mapping[str, str] | None) -> NDArray[np.bool_]:
+    """Which cells have the values of the subset."""
+    within = np.ones(adata.n_obs, dtype=bool)
+    for column, value in (subset or {}).items():
+        check_column(adata.obs, column)
+        values = adata.obs[column].astype(str)
+        check_key(str(value), sorted(values.unique()), f"value of obs['{column}']")
+        within &= (values == str(value)).to_numpy()
+    return within
+
+
 def _natural(name: str) -> tuple[bool, int, str]:
+    """Sort key: numbers by size, before words."""
     return not name.isdigit(), int(name) if name.isdigit() else 0, name
 
 
 def _of_concept(
-    adata: AnnData,
-    form: LinearForm,
-    use_rep: str,
-    genes: GeneEmbedding | None,
-    concept: str,
-    score: str | None,
-    vector: ArrayLike | None,
-    options: dict[str, Any],
-) -> Splitter:
+    adata: AnnData, form: LinearForm, use_rep: str, genes: GeneEmbedding | None, concept: str | Mapping[str, ArrayLike]
+) -> tuple[str, Splitter]:
+    """The phrase, and how its score is split, with as many genes as in the last call of `tl.concepts`."""
     asked = recorded(adata, use_rep).get("concepts", {}).get("params", {})
-    options["score"] = score or ("dense" if asked.get("dense", False) else "sparse")
-    size = int(asked.get("n_genes", N_GENES))
     known = _words.gene_vectors(adata, use_rep, genes)
-    phrase = _words.phrases_of([concept], known) if vector is None else _words.given(concept, vector, known)
+    phrases = _words.phrases_of(concept, known)
+    if len(phrases.names) != 1:
+        raise InputError(f"concept= takes one phrase, got {len(phrases.names)}")
+    phrase = str(phrases.names[0])
     z = _words.zscores(form.values, known)
-    weights = phrase.sets(z.vectors, n_genes=None if options["score"] == "dense" else size).toarray()
+    weights = phrases.sets(z.ids, n_genes=int(asked.get("n_genes", N_GENES))).toarray()
     if not weights.any():
-        raise InputError(f"no gene has a text near '{concept}'; ask in other words")
-    return _splits.concept(z, weights[0])
+        raise InputError(f"no gene of the data was found for '{phrase}'; ask in other words")
+    return phrase, _splits.concept(z, weights[0])
 
 
-def _block(found: Split, n_genes: int) -> pd.DataFrame:
+def gene_rows(found: Split, n_genes: int) -> pd.DataFrame:
     """The genes with the largest parts, then one row for all others, and one for what belongs to no gene."""
-    gene, first, where = np.unique(found.ids.astype(str), return_index=True, return_inverse=True)
-    columns: dict[str, NDArray[np.float64]] = {
-        "part": found.parts,
-        "part_text": np.where(found.by_text, found.parts, 0.0),
-        "part_expression": np.where(found.by_text, 0.0, found.parts),
-    }
+    parts = pd.DataFrame(
+        {
+            "part": found.parts,
+            "part_text": np.where(found.by_text, found.parts, 0.0),
+            "part_expression": np.where(found.by_text, 0.0, found.parts),
+        }
+    )
     if found.scaled is not None:
-        columns["part_z"] = found.scaled
-    # A gene that acts in both ways stands twice, with the same change.
-    total = {name: np.bincount(where, weights=values, minlength=len(gene)) for name, values in columns.items()}
-    order = np.lexsort((first, -np.abs(total["part"])))
-    shown, others = order[:n_genes], order[n_genes:]
-    rows: dict[str, list[Any]] = {"rank": list(range(1, len(shown) + 1)), "gene": list(gene[shown])}
-    rows |= {name: list(values[shown]) for name, values in total.items()}
-    rows["change"] = list(found.change[first[shown]])
+        parts["part_z"] = found.scaled
+    # A gene that acts in both ways has two rows, with the same change.
+    by_gene = found.ids.astype(str)
+    total = parts.groupby(by_gene, sort=False).sum()
+    total.insert(0, "gene", total.index)
+    total["change"] = pd.Series(found.change).groupby(by_gene, sort=False).first()
+    order = np.argsort(-total["part"].abs().to_numpy(), kind="stable")
+    shown, others = total.iloc[order[:n_genes]], total.iloc[order[n_genes:]]
+    rows: list[dict[Any, Any]] = shown.to_dict("records")
     if len(others):
-        _append(rows, _OTHERS, {name: float(values[others].sum()) for name, values in total.items()})
+        rows.append({"gene": OTHER_GENES, **dict(others[parts.columns].sum())})
     if found.constant:
-        _append(rows, _CONSTANT, {"part": found.constant})
-    return pd.DataFrame(rows)
-
-
-def _append(rows: dict[str, list[Any]], gene: str, values: Mapping[str, float]) -> None:
-    empty: dict[str, Any] = {"rank": 0, "gene": gene, "change": float("nan")}
-    for name, column in rows.items():
-        column.append(empty[name] if name in empty else values.get(name, 0.0))
+        rows.append({"gene": _CONSTANT, **dict.fromkeys(parts.columns, 0.0), "part": found.constant})
+    table = pd.DataFrame(rows, columns=total.columns)
+    table.insert(0, "rank", np.r_[np.arange(1, len(shown) + 1), np.zeros(len(rows) - len(shown), dtype=int)])
+    return table
 
 
 def _add_expression(block: pd.DataFrame, form: LinearForm, inside: Rows, outside: Rows | None) -> None:
+    """Add mean log expression of each gene in the explained cells and in those of the reference."""
     columns = form.values.rows(block["gene"].to_numpy(dtype=object))
     for name, rows in (("mean", inside), ("mean_reference", outside)):
         block[name] = np.nan
@@ -318,21 +283,20 @@ def _add_expression(block: pd.DataFrame, form: LinearForm, inside: Rows, outside
     block["expression_change"] = block["mean"] - block["mean_reference"]
 
 
-def _about_genes(adata: AnnData, use_rep: str, genes: GeneEmbedding | None) -> dict[str, dict[str, str]]:
+def _about_genes(adata: AnnData, use_rep: str, genes: GeneEmbedding | None) -> tuple[dict[str, str], dict[str, str]]:
     """Where each gene's text came from, and how it begins."""
-    about: dict[str, dict[str, str]] = {"text_source": {}, "text": {}}
+    sources: dict[str, str] = {}
     entry = recorded(adata, use_rep)
     column = _keys.gene_source(_keys.prefix(str(entry.get("based_on", use_rep))))
     if column in adata.var:
-        about["text_source"] = {str(g): str(s) for g, s in adata.var[column].items()}
+        sources = {str(g): str(s) for g, s in adata.var[column].items()}
     if genes is None and "gene_embedding" not in entry and "based_on" not in entry:
-        return about  # the expression baseline needs no texts
+        return sources, {}  # the expression baseline needs no texts
     try:
         known = _words.gene_vectors(adata, use_rep, genes)
     except MissingKeyError:
-        return about
-    about["text"] = {str(g): _snippet(str(t)) for g, t in zip(known.ids, known.texts, strict=True)}
-    return about
+        return sources, {}
+    return sources, {str(g): _snippet(str(t)) for g, t in zip(known.ids, known.texts, strict=True)}
 
 
 def _snippet(text: str) -> str:
@@ -341,9 +305,15 @@ def _snippet(text: str) -> str:
 
 def _totals(found: Split, name: str, reference: str, inside: Rows, outside: Rows | None) -> dict[str, Any]:
     row = {
-        "group": name, "reference": reference, "cells": len(inside),
-        "cells_reference": 0 if outside is None else len(outside), "length": found.length, "whole": found.whole,
-    }  # fmt: skip
+        "group": name,
+        "reference": reference,
+        "cells": len(inside),
+        "cells_reference": 0 if outside is None else len(outside),
+        "length": found.length,
+        "whole": found.whole,
+        "sum_of_parts": float(found.parts.sum()) + found.constant,
+        "n_genes": len(set(found.ids)),
+    }
     if found.scaled is not None:
         row["whole_z"] = float(found.scaled.sum())
-    return row | {"sum_of_parts": float(found.parts.sum()) + found.constant, "n_genes": len(set(found.ids))}
+    return row

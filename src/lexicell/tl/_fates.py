@@ -1,9 +1,9 @@
-"""Where each cell may end: probabilities of the terminal states, by CellRank or Palantir."""
+"""Fate probabilities: how likely each cell is to reach each terminal state, by CellRank or Palantir."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import io
 import logging
 import warnings
@@ -17,9 +17,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, MissingDependencyError, check_choice
-from .._results import keep_results
-from .._values import check_rep
+from .._errors import InputError, MissingDependencyError, check_choice, choices
+from .._results import check_rep, keep_results
 from ._ordered import Ordered, find_ordered
 
 if TYPE_CHECKING:
@@ -34,18 +33,18 @@ def fates(
     adata: AnnData,
     *,
     method: str = "cellrank",
-    key: str = _keys.X_FUSED,
+    use_rep: str = _keys.X_FUSED,
     component: str = "0",
     n_terminal: int = 30,
     n_waypoints: int = 1200,
     rng: int = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    r"""Probability of each cell to end in each terminal state of a trajectory.
+    r"""Compute each cell's probability of reaching each terminal state of a trajectory.
 
-    With ``"cellrank"``: CellRank's pseudotime kernel takes from the trajectory's graph the edges that lead back in
-    pseudotime; the rest is a random walk with transition matrix T, and a fate probability is the probability that the
-    walk from a cell is absorbed in the cells of one terminal state first. With ``"palantir"``: Palantir's own diffusion
+    With ``"cellrank"``: CellRank's pseudotime kernel removes from the trajectory's graph the edges that lead back in
+    pseudotime; the rest is a random walk with transition matrix T. The probability of a fate is the probability that
+    the walk from a cell reaches the cells of that terminal state first. With ``"palantir"``: Palantir's own diffusion
     map, pseudotime and waypoints on the same representation, with the same root and the same terminal cells.
 
     .. math:: P = (1 - Q)^{-1} R, \qquad T = \begin{pmatrix} Q & R \\ 0 & 1 \end{pmatrix}
@@ -58,13 +57,13 @@ def fates(
         Cells with a trajectory that has at least two terminal states.
     method
         ``"cellrank"`` or ``"palantir"``.
-    key
-        Key under which :func:`lexicell.tl.trajectory` wrote.
+    use_rep
+        Representation that :func:`lexicell.tl.trajectory` was run on.
     component
         Connected part of the graph.
     n_terminal
-        Cells that make a terminal state for CellRank: those of the branch nearest to its terminal cell in the
-        representation, at most a fifth of the branch. Palantir takes the terminal cell alone.
+        Cells in a terminal state, for CellRank: those of the branch nearest to its terminal cell in the
+        representation, at most a fifth of the branch. Palantir uses the terminal cell alone.
     n_waypoints
         Waypoints of Palantir, at most the number of cells.
     rng
@@ -74,16 +73,17 @@ def fates(
 
     Returns
     -------
-    None, or the new object. Writes, with the prefix p of the trajectory,
+    None, or the new object. Writes, with the prefix p of `use_rep`,
 
     ``obsm["p_fates"]``
-        DataFrame, one column a terminal state, float64; rows sum to 1, NaN in other connected parts.
+        DataFrame, one column per terminal state, float64; rows sum to 1, NaN in other connected parts.
     ``obs["p_fate_entropy"]``
-        Entropy of the row in bits: 0 where the fate is settled, the logarithm of the number of ends where all are open.
+        Entropy of the row in bits: 0 if the fate is decided, log2 of the number of terminal states if all are equally
+        likely.
     ``obs["p_palantir_pseudotime"]``
         For Palantir: its pseudotime, 0 to 1.
-    ``uns["lexicell"][key]["fates"]``
-        ``table``, one row a terminal state: ``cell``, ``n_terminal``, ``mean``, ``mean_trunk`` and ``mean_branch``
+    ``uns["lexicell"][use_rep]["fates"]``
+        ``table``, one row per terminal state: ``cell``, ``n_terminal``, ``mean``, ``mean_trunk`` and ``mean_branch``
         (mean probability over all cells, the trunk, and its own branch); ``params``.
 
     Raises
@@ -98,8 +98,8 @@ def fates(
 
     Notes
     -----
-    A probability of a walk over the graph, not of a cell in the world: both methods take the terminal states and the
-    direction as given, and say nothing about whether there is a process.
+    These are probabilities of a walk on the graph. Both methods take the terminal states and the direction as given;
+    neither tests whether there is a process at all.
 
     References
     ----------
@@ -108,63 +108,68 @@ def fates(
 
     Examples
     --------
-    >>> lx.tl.fates(adata, key="X_expression")  # doctest: +SKIP
+    >>> lx.tl.fates(adata, use_rep="X_expression")  # doctest: +SKIP
     >>> adata.obsm["expression_fates"].idxmax(axis=1)  # doctest: +SKIP
     """
     adata = adata.copy() if copy else adata
     check_choice(method, _METHODS, "method")
     if n_terminal < 1 or n_waypoints < 10:
         raise InputError(f"n_terminal must be at least 1 and n_waypoints 10; got {n_terminal} and {n_waypoints}")
-    ordered = find_ordered(adata, key)
-    rows = ordered.rows(component, None)
-    ends = ordered.result["table"].query("component == @component")
+    ordered = find_ordered(adata, use_rep)
+    rows = ordered.rows(component)
+    ends = ordered.ends(component)
     if len(ends) < 2:
         raise InputError(
             f"component {component} has {len(ends)} terminal state, so there is no fate to decide; "
             "branches are found by lexicell.tl.trajectory"
         )
-    _check_installed(method)
-    points = check_rep(adata, ordered.use_rep)
+    if importlib.util.find_spec(method) is None:
+        raise MissingDependencyError(f"fates by {method} need the package {method}: pip install 'lexicell[traj]'")
+    points = check_rep(adata, use_rep)
     names = adata.obs_names[rows].astype(str)
-    tips = pd.Series(ends["cell"].astype(str).to_numpy(), index=ends.index.astype(str))
+    tips = ends["cell"].astype(str)
     if method == "cellrank":
         terminal = _terminal_cells(ordered, rows, points, adata.obs_names, tips, n_terminal)
-        found = _cellrank(_graph(adata, ordered, rows), ordered.pseudotime[rows], names, terminal)
+        weights = sp.csr_matrix(adata.obsp[_keys.connectivities(f"{ordered.prefix}_trajectory")])
+        found = _cellrank(weights[rows][:, rows], ordered.pseudotime[rows], names, terminal)
         sizes = {end: len(cells) for end, cells in terminal.items()}
     else:
         root = _one_root(ordered, component)
         found, time = _palantir(points[rows], names, root, tips, min(n_waypoints, len(rows)), rng)
-        adata.obs[f"{ordered.prefix}_palantir_pseudotime"] = _spread(time, rows, adata.n_obs)
+        adata.obs[f"{ordered.prefix}_palantir_pseudotime"] = pd.Series(time, names).reindex(adata.obs_names)
         sizes = dict.fromkeys(tips.index, 1)
     found = found[list(tips.index)]
-    table = pd.DataFrame(_spread(found.to_numpy(), rows, adata.n_obs), index=adata.obs_names, columns=found.columns)
-    adata.obsm[f"{ordered.prefix}_fates"] = table
-    adata.obs[f"{ordered.prefix}_fate_entropy"] = _entropy(table.to_numpy())
-    branch = ordered.branch[rows].astype(str)
+    whole = found.reindex(adata.obs_names)  # NaN in other parts of the graph
+    adata.obsm[f"{ordered.prefix}_fates"] = whole
+    adata.obs[f"{ordered.prefix}_fate_entropy"] = _entropy(whole.to_numpy())
     result = {
-        "table": pd.DataFrame(
-            {
-                "cell": tips,
-                "n_terminal": pd.Series(sizes),
-                "mean": found.mean(),
-                "mean_trunk": found[[b.endswith("trunk") for b in branch]].mean(),
-                "mean_branch": pd.Series({end: found.loc[branch == end, end].mean() for end in tips.index}),
-            }
-        ).loc[tips.index],
+        "table": _table(found, ordered.branch[rows], tips, sizes),
         "params": {
-            "method": method, "version": version(method), "component": component, "n_terminal": n_terminal,
-            "n_waypoints": n_waypoints, "rng": rng,
+            "method": method,
+            "version": version(method),
+            "component": component,
+            "n_terminal": n_terminal,
+            "n_waypoints": n_waypoints,
+            "rng": rng,
         },
-    }  # fmt: skip
-    keep_results(adata, key, {"fates": result})
+    }
+    keep_results(adata, use_rep, {"fates": result})
     return adata if copy else None
 
 
-def _check_installed(method: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(method) is None:
-        raise MissingDependencyError(f"fates by {method} need the package {method}: pip install 'lexicell[traj]'")
+def _table(found: pd.DataFrame, branch: NDArray[Any], tips: pd.Series[str], sizes: dict[str, int]) -> pd.DataFrame:
+    """One row per terminal state."""
+    trunk = np.array([b.endswith("trunk") for b in branch])
+    own = {end: found.loc[branch == end, end].mean() for end in tips.index}
+    return pd.DataFrame(
+        {
+            "cell": tips,
+            "n_terminal": pd.Series(sizes),
+            "mean": found.mean(),
+            "mean_trunk": found[trunk].mean(),
+            "mean_branch": pd.Series(own),
+        }
+    ).loc[tips.index]
 
 
 def _terminal_cells(
@@ -175,26 +180,22 @@ def _terminal_cells(
     tips: pd.Series[str],
     n: int,
 ) -> dict[str, list[str]]:
+    """Names of the cells of each terminal state: its tip and the cells of its branch nearest to the tip."""
     found = {}
     for end, cell in tips.items():
         members = rows[ordered.branch[rows] == end]
-        tip = int(names.get_indexer(pd.Index([cell]))[0])
+        tip = names.get_loc(cell)
         distance = ((points[members] - points[tip]) ** 2).sum(axis=1)
-        near = members[np.argsort(distance, kind="stable")[: max(1, min(n, len(members) // 5))]]
+        n_near = max(1, min(n, len(members) // 5))
+        near = members[np.argsort(distance, kind="stable")[:n_near]]
         found[str(end)] = names[np.union1d(near, [tip])].astype(str).tolist()
     return found
 
 
-def _graph(adata: AnnData, ordered: Ordered, rows: NDArray[np.int64]) -> sp.csr_matrix:
-    plain = bool(ordered.result["params"]["scanpy_keys"])
-    whole = sp.csr_matrix(adata.obsp["connectivities" if plain else f"{ordered.prefix}_trajectory_connectivities"])
-    return sp.csr_matrix(whole[rows][:, rows])
-
-
 def _one_root(ordered: Ordered, component: str) -> str:
     roots = str(ordered.result["components"].loc[component, "root"]).split("; ")
-    if len(roots) != 1 or not roots[0]:
-        raise InputError(f"Palantir starts at one cell; component {component} has the roots {roots}")
+    if len(roots) > 1:
+        raise InputError(f"Palantir starts at one cell, but component {component} has the roots {choices(roots)}")
     return roots[0]
 
 
@@ -231,11 +232,11 @@ def _cellrank(
         walk.set_terminal_states(terminal)
         _absorb(walk)
         found = walk.fate_probabilities
-        return pd.DataFrame(np.asarray(found.X), index=names, columns=[str(n) for n in found.names])
+        return pd.DataFrame(np.asarray(found.X), index=names, columns=[str(n) for n in found.names], dtype=np.float64)
 
 
 def _absorb(walk: Any) -> None:
-    # The iterative solver is quick; where it does not converge, the direct one may still do.
+    """Solve for the fate probabilities; the iterative solver is fast, the direct one works where it fails."""
     failed = ""
     for solver in ("gmres", "direct"):
         try:
@@ -263,21 +264,21 @@ def _palantir(
         ends = pd.Series(tips.index, index=tips.to_numpy())
         # Its own choice of a start would move the root to the edge of the map.
         run = core.run_palantir(
-            scaled, root, terminal_states=ends, num_waypoints=n_waypoints, knn=near, n_jobs=1, seed=seed,
+            scaled,
+            root,
+            terminal_states=ends,
+            num_waypoints=n_waypoints,
+            knn=near,
+            n_jobs=1,
+            seed=seed,
             use_early_cell_as_start=True,
-        )  # fmt: skip
+        )
         chance = run.branch_probs.loc[names].rename(columns={c: ends.get(c, c) for c in run.branch_probs.columns})
         chance = chance.reindex(columns=tips.index, fill_value=0.0).clip(lower=0.0)
         return chance.div(chance.sum(axis=1), axis=0), run.pseudotime.loc[names].to_numpy(dtype=np.float64)
 
 
-def _spread(values: NDArray[Any], rows: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    whole = np.full((n, *values.shape[1:]), np.nan)
-    whole[rows] = values
-    return whole
-
-
 def _entropy(chance: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(chance > 0, -chance * np.log2(chance), np.where(np.isnan(chance), np.nan, 0.0))
-    return np.asarray(terms.sum(axis=1))
+    """Entropy of each row in bits, with 0 log 0 = 0; NaN stays NaN."""
+    logs = np.log2(np.where(chance > 0, chance, 1.0))
+    return np.asarray(-(chance * logs).sum(axis=1))

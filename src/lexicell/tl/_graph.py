@@ -1,4 +1,4 @@
-"""Neighbour graph, partitions and map of a matrix, by scanpy and scikit-learn, on an object of their own."""
+"""Neighbor graph, partitions and map of a matrix, by scanpy and scikit-learn, on an object of their own."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _EXACT = 20_000
 _TRIES = 25  # Leiden runs in search of a number of clusters
 
 
-def graph_of(matrix: NDArray[Any], n_neighbors: int, metric: str, seed: int) -> AnnData:
-    """Build scanpy's neighbour graph in an object of its own, so that no key of the user's is touched."""
+def graph_of(matrix: NDArray[Any], n_neighbors: int, seed: int) -> AnnData:
+    """Build scanpy's neighbor graph in an object of its own, so that no key of the user's is touched."""
     import anndata
     import scanpy as sc
 
     graph = anndata.AnnData(sp.csr_matrix((len(matrix), 1), dtype=np.float32), obsm={"rep": matrix})
-    search = _search(len(matrix), n_neighbors, metric, seed)
-    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", metric=metric, random_state=seed, transformer=search)
+    search = _search(len(matrix), n_neighbors, seed)
+    sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", random_state=seed, transformer=search)
     return graph
 
 
-def _search(n_cells: int, n_neighbors: int, metric: str, seed: int) -> Any:
-    """How neighbours are found: exactly up to `_EXACT` cells, by nearest-neighbour descent above."""
+def _search(n_cells: int, n_neighbors: int, seed: int) -> Any:
+    """How neighbors are found: exactly up to `_EXACT` cells, by nearest-neighbor descent above."""
     if n_cells <= _SCANPY_EXACT:
         return None
     if n_cells <= _EXACT:
@@ -44,7 +44,6 @@ def _search(n_cells: int, n_neighbors: int, metric: str, seed: int) -> Any:
     return _Descent(
         PyNNDescentTransformer(
             n_neighbors=n_neighbors,
-            metric=metric,
             random_state=seed,
             n_jobs=1,
             n_trees=min(64, 5 + round(n_cells**0.5 / 20.0)),
@@ -66,13 +65,12 @@ class _Descent:
         return sp.csr_matrix(self._search.fit_transform(X))
 
 
-def leiden(graph: AnnData | None) -> Callable[[float, int], NDArray[np.int64]]:
+def leiden(graph: AnnData) -> Callable[[float, int], NDArray[np.int64]]:
     """Give the function (resolution, seed) -> clusters of a graph, the largest cluster 0."""
     import scanpy as sc
 
     def run(resolution: float, seed: int) -> NDArray[np.int64]:
         sc.tl.leiden(graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False)
-        assert graph is not None
         return by_size(graph.obs["leiden"].cat.codes.to_numpy())
 
     return run
@@ -83,7 +81,7 @@ def resolution_for(run: Callable[[float], NDArray[np.int64]], wanted: int) -> fl
     low, high = 1e-3, 20.0
     best, best_off = 1.0, np.inf
     for attempt in range(_TRIES):
-        # 1.0 lies where most data sets have their usual number of clusters.
+        # 1.0 gives the usual number of clusters on most data sets.
         resolution = 1.0 if attempt == 0 else float(np.sqrt(low * high))
         off = int(run(resolution).max()) + 1 - wanted
         if abs(off) < best_off:
@@ -112,6 +110,6 @@ def umap_of(graph: AnnData, seed: int) -> NDArray[np.float32]:
     """UMAP of a graph made by `graph_of`, ``(n_cells, 2)``."""
     import scanpy as sc
 
-    # Spectral initialisation needs more cells than this.
+    # Spectral initialization needs more cells than this.
     sc.tl.umap(graph, random_state=seed, init_pos="spectral" if graph.n_obs > 15 else "random")
     return np.asarray(graph.obsm["X_umap"], dtype=np.float32)

@@ -1,8 +1,8 @@
-"""A cell embedding as what it is: weights of genes times vectors of genes.
+"""A cell embedding as weights of genes times vectors of genes.
 
-Every preset but `genept-s`, the fusion with expression and the expression baseline are linear in the genes. Here that
-form is built again from what was recorded, and checked against the embedding itself, so that what is said about genes
-is about the numbers that stand in the object.
+Every preset but `genept-s`, the fusion with expression and the expression baseline are linear in the genes. That form
+is rebuilt from what was recorded and checked against the embedding itself, so that statements about genes are about the
+numbers in the object.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, choices
+from .._expression import Expression, Values, find_slot, read_values
 from .._results import recorded
-from .._slots import find_slot
-from .._values import Values, read_values
-from ..core._tiebreak import tie_ranks
-from ..core.embedding import GeneEmbedding
-from ..core.expression import zscore_sparse
-from ..core.perturbation import Change
-from ..core.pooling import PRESETS
-from ..core.space import GeneSpace
-from . import _words
+from ..core.expression.log_values import zscore_sparse
+from ..core.genes.embedding import GeneEmbedding
+from ..core.genes.gene_space import GeneSpace
+from ..core.genes.perturbation import Change
+from ..core.pooling.moments import Moments
+from ..core.pooling.presets import PRESETS
+from ..core.pooling.tiebreak import tie_ranks
+from . import words as _words
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,7 +42,7 @@ class LinearForm:
     Attributes
     ----------
     ids
-        Gene of each row of `vectors`; a gene may stand twice, once by its text and once by its expression.
+        Gene of each row of `vectors`; a gene may have two rows, one for its text and one for its expression.
     by_text
         Whether a row acts through its text.
     weights, baseline
@@ -55,7 +55,7 @@ class LinearForm:
         Whether the embedding itself was scaled to unit length afterwards.
     values
         The expression behind it.
-    is_normalised
+    is_normalized
         Whether the weights of a cell are shares of a sum over its genes, so that all change when one does.
     """
 
@@ -67,7 +67,7 @@ class LinearForm:
     offset: NDArray[np.float64]
     is_scaled: bool
     values: Values
-    is_normalised: bool = False
+    is_normalized: bool = False
 
     def mean_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean weight of every gene over some cells."""
@@ -79,20 +79,27 @@ class LinearForm:
         full = self.weights[rows] @ self.vectors + self.baseline @ self.vectors + self.offset
         return np.asarray(full, dtype=np.float64)
 
+    def embed_scaled(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The embedding of some cells as ``obsm`` holds it."""
+        made = self.embed(rows)
+        if self.is_scaled:
+            made = made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-300)
+        return made
+
 
 def linear_form(
     adata: AnnData, use_rep: str, genes: GeneEmbedding | None = None, *, change: Change | None = None
 ) -> LinearForm:
     """Build the linear form of a representation, and check it on some cells.
 
-    With a `change`, of the cells after it, weighted as before: moments, gene space and components stay as recorded, and
-    the top N and sums over a cell's genes are made anew. That form is not checked.
+    With a `change`, it is that of the cells after the change: moments, gene space and components stay as recorded, and
+    the top N and sums over a cell's genes are computed again. That form is not checked.
 
     Raises
     ------
     InputError
-        If the representation is not linear in genes or lexicell recorded nothing on it, or if the cells or the counts
-        were changed since it was made.
+        If the representation is not linear in genes or lexicell recorded nothing about it, or if the cells or the
+        counts were changed since it was made.
     MissingKeyError
         If the gene vectors cannot be found.
     """
@@ -128,9 +135,7 @@ def _read(adata: AnnData, params: dict[str, Any], change: Change | None) -> Valu
 def _check(adata: AnnData, use_rep: str, form: LinearForm) -> None:
     rows = np.unique(np.linspace(0, adata.n_obs - 1, _CHECKED).astype(np.int64))
     stored = np.asarray(adata.obsm[use_rep])[rows].astype(np.float64)
-    made = form.embed(rows)
-    if form.is_scaled:
-        made = made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-300)
+    made = form.embed_scaled(rows)
     if made.shape != stored.shape or np.linalg.norm(made - stored) > _TOLERANCE * np.linalg.norm(stored):
         raise InputError(
             f"obsm['{use_rep}'] is not what its genes give now: cells, counts or gene vectors were changed since it "
@@ -139,8 +144,9 @@ def _check(adata: AnnData, use_rep: str, form: LinearForm) -> None:
 
 
 def _text(
-    adata: AnnData, use_rep: str, entry: dict[str, Any], genes: GeneEmbedding | None, change: Change | None = None
+    adata: AnnData, use_rep: str, entry: dict[str, Any], genes: GeneEmbedding | None, change: Change | None
 ) -> LinearForm:
+    """The form of a text embedding."""
     params = entry["params"]
     preset = str(params["preset"])
     if preset not in PRESETS:
@@ -150,23 +156,22 @@ def _text(
     values = _read(adata, params, change)
     columns = values.rows(used)
     log = _kept(adata, values, columns, known.ids, params, change)
-    chosen, n = PRESETS[preset], len(used)
-    vectors, baseline = known.vectors.astype(np.float64), np.zeros(n)
+    chosen, moments, vectors = PRESETS[preset], None, known.vectors
     if chosen.z_scored:
-        vectors = GeneSpace.from_dict(entry["space"]).transform(known.vectors).astype(np.float64)
-        weights, baseline = zscore_sparse(log, np.asarray(entry["mean"]), np.asarray(entry["sd"]))
-    else:
-        weights = log.astype(np.float64)
-        if chosen.divide_by == "genes":
-            weights = weights / values.log.shape[1]
-        else:
-            over = values.log if chosen.divide_by == "all" else log
-            total = np.asarray(over.sum(axis=1, dtype=np.float64)).ravel()
-            weights = sp.csr_matrix(sp.diags_array(1 / np.where(total > 0, total, 1.0)) @ weights)
+        moments = Moments(np.asarray(entry["mean"]), np.asarray(entry["sd"]))
+        vectors = GeneSpace.from_dict(entry["space"]).transform(vectors)
+    weights, baseline = chosen.weights(log, values.log, moments)
     return LinearForm(
-        used, np.ones(n, dtype=bool), sp.csr_matrix(weights), baseline, vectors, np.zeros(vectors.shape[1]),
-        bool(params["l2"]), values, chosen.divide_by in ("kept", "all"),
-    )  # fmt: skip
+        ids=used,
+        by_text=np.ones(len(used), dtype=bool),
+        weights=sp.csr_matrix(weights),
+        baseline=baseline,
+        vectors=vectors.astype(np.float64),
+        offset=np.zeros(vectors.shape[1]),
+        is_scaled=bool(params["l2"]),
+        values=values,
+        is_normalized=chosen.is_normalized,
+    )
 
 
 def _kept(
@@ -175,21 +180,17 @@ def _kept(
     columns: NDArray[np.int64],
     ids: NDArray[Any],
     params: dict[str, Any],
-    change: Change | None = None,
+    change: Change | None,
 ) -> sp.csr_matrix:
     """Log values of the genes with text, cut to the top N of each cell as the embedding cut them."""
     log = sp.csr_matrix(values.log[:, columns])
     if str(params.get("top_n", "all")) == "all":
         return log
     # Equal counts are equal before the logarithm and may differ after it; the cut is made on what is stored.
-    slot = str(params.get("slot", "X"))
-    found = find_slot(
-        adata, layer=None if slot in ("X", "raw") else slot, use_raw=slot == "raw",
-        normalization=str(params["normalization"]),
-    )  # fmt: skip
+    found = find_slot(adata, Expression.recorded(params))
     raw = found.rows.read(0, found.rows.shape[0])
-    stored = sp.csr_matrix(raw.values if hasattr(raw, "values") else (raw.data, raw.indices, raw.indptr),
-                           shape=found.rows.shape)  # fmt: skip
+    parts = raw.values if hasattr(raw, "values") else (raw.data, raw.indices, raw.indptr)
+    stored = sp.csr_matrix(parts, shape=found.rows.shape)
     if change is not None:
         # The library divides all genes of a cell alike, so it does not change their order.
         factor = np.ones(stored.shape[1])
@@ -212,7 +213,8 @@ def _first(values: sp.csr_matrix, ranks: NDArray[np.int32], top_n: int) -> sp.cs
     return sp.csr_matrix((np.ones(len(chosen)), (row[chosen], values.indices[chosen])), shape=values.shape)
 
 
-def _expression(adata: AnnData, entry: dict[str, Any], change: Change | None = None) -> LinearForm:
+def _expression(adata: AnnData, entry: dict[str, Any], change: Change | None) -> LinearForm:
+    """The form of the expression baseline."""
     values = _read(adata, entry["params"], change)
     used, weights, baseline = _zscored(values, entry)
     loadings = np.asarray(entry["loadings"], dtype=np.float64)
@@ -220,14 +222,14 @@ def _expression(adata: AnnData, entry: dict[str, Any], change: Change | None = N
     return LinearForm(used, np.zeros(len(used), dtype=bool), weights, baseline, loadings, offset, False, values)
 
 
-def _fused(
-    adata: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None, change: Change | None = None
-) -> LinearForm:
+def _fused(adata: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None, change: Change | None) -> LinearForm:
+    """The form of text and expression fused: components over both."""
     basis = str(entry["based_on"])
     text = _text(adata, basis, recorded(adata, basis), genes, change)
     values = _read(adata, entry["params"], change)
     used, weights, baseline = _zscored(values, entry)
-    loadings, scale = np.asarray(entry["loadings"], dtype=np.float64), np.asarray(entry["scale"], dtype=np.float64)
+    loadings = np.asarray(entry["loadings"], dtype=np.float64)
+    scale = np.asarray(entry["scale"], dtype=np.float64)
     p = len(used)
     return LinearForm(
         np.concatenate([used, text.ids]),
@@ -238,7 +240,7 @@ def _fused(
         -np.asarray(entry["center"]) @ loadings,
         False,
         values,
-        text.is_normalised,
+        text.is_normalized,
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._errors import InputError, check_choice, check_key
+from .. import _keys
+from .._errors import check_choice, check_column
 from .._results import find_results
 
 if TYPE_CHECKING:
@@ -20,59 +21,61 @@ __all__ = ["Ordered", "find_ordered"]
 
 @dataclass(frozen=True, eq=False)
 class Ordered:
-    """One trajectory as it stands in an AnnData.
+    """A trajectory as it is stored in an AnnData.
 
     Attributes
     ----------
-    key
-        Key in ``uns["lexicell"]``.
-    result
-        What :func:`lexicell.tl.trajectory` wrote there.
+    use_rep
+        The representation it was computed from, and its key in ``uns["lexicell"]``.
     prefix
         Prefix of its keys.
-    use_rep
-        The representation it was computed from.
+    result
+        What :func:`lexicell.tl.trajectory` wrote into ``uns``.
     pseudotime
-        Shape ``(n_cells,)``, NaN where missing.
+        Shape ``(n_cells,)``, NaN if missing.
     component, branch
-        Name of the connected part and of the branch of each cell; None where there is none.
+        Connected part and branch of each cell, as text; empty if it has none.
     """
 
-    key: str
-    result: dict[str, Any]
-    prefix: str
     use_rep: str
+    prefix: str
+    result: dict[str, Any]
     pseudotime: NDArray[np.float64]
     component: NDArray[Any]
     branch: NDArray[Any]
 
-    def rows(self, component: str, branch: str | None) -> NDArray[np.int64]:
-        """Cells of a connected part that have a pseudotime; with a branch: all that lie on the way to it."""
+    def ends(self, component: str) -> pd.DataFrame:
+        """Terminal states of a connected part, by branch."""
         check_choice(component, [str(c) for c in self.result["components"].index], "component")
-        here = (self.component == component) & np.isfinite(self.pseudotime)
-        if branch is None:
-            return np.flatnonzero(here).astype(np.int64)
-        ends = self.result["table"].query("component == @component").index.astype(str).tolist()
-        check_choice(branch, ends, f"terminal branch of component {component}")
-        mine = branch.rsplit(" ", 1)[-1]
-        lead = [b is not None and (b.endswith("trunk") or mine in b.rsplit(" ", 1)[-1].split("+")) for b in self.branch]
-        return np.flatnonzero(here & np.asarray(lead)).astype(np.int64)
+        table: pd.DataFrame = self.result["table"]
+        mine = table[table["component"].astype(str) == component]
+        return mine.set_axis(mine.index.astype(str))
+
+    def rows(self, component: str, branch: str | None = None) -> NDArray[np.int64]:
+        """Cells of a connected part that have a pseudotime; with a branch: those on the way to it."""
+        ends = self.ends(component)
+        chosen = (self.component == component) & np.isfinite(self.pseudotime)
+        if branch is not None:
+            check_choice(branch, ends.index.tolist(), f"terminal branch of component {component}")
+            number = branch.rsplit(" ", 1)[-1]
+            # "branch 1+2" and the trunk lead to "branch 1", too.
+            leads = [b.endswith("trunk") or number in b.rsplit(" ", 1)[-1].split("+") for b in self.branch]
+            chosen &= np.array(leads)
+        return np.flatnonzero(chosen).astype(np.int64)
 
 
-def find_ordered(adata: AnnData, key: str) -> Ordered:
-    """Open the trajectory that was written under `key`, or say which there are."""
-    result = find_results(adata, key, "trajectory", "lexicell.tl.trajectory(adata, root=...)")["trajectory"]
-    params = result["params"]
-    prefix = str(params["prefix"])
-    column = "dpt_pseudotime" if params["scanpy_keys"] else f"{prefix}_pseudotime"
-    check_key(column, [str(c) for c in adata.obs.columns], "column in obs")
-    if len(adata.obs[column]) == 0:
-        raise InputError("there are no cells")
-    time = adata.obs[column].to_numpy(dtype=np.float64)
-    component, branch = (_names(adata.obs[f"{prefix}_{name}"]) for name in ("component", "branch"))
-    return Ordered(key, result, prefix, str(params["use_rep"]), time, component, branch)
+def find_ordered(adata: AnnData, use_rep: str) -> Ordered:
+    """Open the trajectory on a representation, or say which there are."""
+    result = find_results(adata, use_rep, "trajectory", "lexicell.tl.trajectory(adata, root=...)")["trajectory"]
+    prefix = _keys.prefix(use_rep)
+    columns = []
+    for name in ("pseudotime", "component", "branch"):
+        check_column(adata.obs, f"{prefix}_{name}")
+        columns.append(adata.obs[f"{prefix}_{name}"])
+    time, component, branch = columns
+    return Ordered(use_rep, prefix, result, time.to_numpy(dtype=np.float64), _text(component), _text(branch))
 
 
-def _names(column: pd.Series[Any]) -> NDArray[Any]:
-    plain = column.astype(object)
-    return np.array([None if missing else str(v) for v, missing in zip(plain, plain.isna(), strict=True)], dtype=object)
+def _text(column: pd.Series[Any]) -> NDArray[Any]:
+    """The column as strings, empty if missing."""
+    return np.asarray(column.astype(object).where(column.notna(), "").astype(str), dtype=object)

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, check_choice, check_key
-from .._results import keep_results
-from .._values import check_rep
-from ..core.concepts import N_GENES, cell_scores, cell_zscores
-from ..core.embedding import GeneEmbedding
-from ..core.perturbation import Change
-from . import _describe, _words
+from .._errors import check_choice, check_column
+from .._results import check_rep, keep_results, stack_tables
+from ..core.genes.concepts import cell_scores, cell_zscores
+from ..core.genes.embedding import GeneEmbedding
+from ..core.genes.perturbation import Change
+from . import words as _words
 from ._linear import LinearForm, linear_form
 
 if TYPE_CHECKING:
@@ -33,24 +32,23 @@ def perturb(
     *,
     fold: float = 0.0,
     library: str = "fixed",
-    queries: Sequence[str] | str | None = None,
-    query_vectors: ArrayLike | None = None,
+    queries: _words.Queries | None = None,
     groupby: str | None = None,
     use_rep: str = _keys.X_TEXT,
     genes: GeneEmbedding | None = None,
     key_added: str = "perturb",
     copy: bool = False,
 ) -> AnnData | None:
-    r"""Remove or over-express genes on paper, and say how cells and their concept scores move.
+    r"""Predict how removing or over-expressing genes moves cells and their concept scores.
 
-    The counts of the `targets` are multiplied by `fold`, and the embedding is computed again, without a model: it is a
-    weighted sum of gene vectors. This is arithmetic on what is written about genes, no prediction of what cells do.
+    The counts of the `targets` are multiplied by `fold`, and the embedding, a weighted sum of gene vectors, is computed
+    again. This is arithmetic on what is written about genes. It does not predict how cells would respond.
 
-    What is computed anew: log values of the targets (of all genes with ``library="recomputed"``), the top N of each
-    cell, sums over a cell's genes, unit length. So the presets ``paper``, ``genept-w``, ``scelmo-wa`` and ``scelmo-aa``
-    give what embedding the changed counts gives, with the library sizes of before or with new ones. What is held fixed:
-    in ``whitened``, fused and expression representations the mean and spread of each gene, the gene space and the
-    components, because they belong to the data set and not to the cell; the number of genes of the matrix.
+    Computed again are the log values of the targets (of all genes with ``library="recomputed"``), the top N of each
+    cell, sums over a cell's genes, and unit length. So the presets ``paper``, ``genept-w``, ``scelmo-wa`` and
+    ``scelmo-aa`` give what embedding the changed counts would give, with the old or with new library sizes. Held fixed
+    are the number of genes of the matrix and, in ``whitened``, fused and expression representations, the mean and
+    spread of each gene, the gene space and the components, because they belong to the data set and not to the cell.
 
     Parameters
     ----------
@@ -59,16 +57,15 @@ def perturb(
     targets
         One gene or several, changed together.
     fold
-        Factor on their counts: 0 removes, 2 doubles. A cell that does not express a gene has nothing to multiply.
+        Factor on their counts: 0 removes, 2 doubles. Cells that do not express a target stay as they are.
     library
-        ``"fixed"``: other genes keep their log values, as if the counts had gone unseen. ``"recomputed"``: the cell is
-        normalised again, so that its other genes take the place.
+        ``"fixed"``: other genes keep their log values. ``"recomputed"``: cells are normalized again, so that the shares
+        of their other genes grow or shrink.
     queries
-        Phrases whose scores are followed (:func:`lexicell.tl.concepts`).
-    query_vectors
-        Their vectors, shape ``(n_queries, dim)``, instead of embedding them.
+        Phrases whose scores are followed (:func:`lexicell.tl.concepts`), or ``{phrase: vector}`` to bring their own
+        vectors, shape ``(dim,)`` each.
     groupby
-        Column of ``obs``: the movement is summed up for each group too.
+        Column of ``obs``: the movement is also summarized for each group.
     use_rep
         Key of the representation in ``obsm``.
     genes
@@ -85,18 +82,18 @@ def perturb(
     ``obsm["X_text_perturb"]`` (`use_rep` and `key_added`)
         The embedding after the change, float32.
     ``obsm["text_perturb_concepts"]`` (with `queries`)
-        DataFrame of cells x phrases: change of the score that :func:`lexicell.tl.concepts` writes, each cell's random
-        sets held as they were.
+        DataFrame of cells x phrases: change of the score that :func:`lexicell.tl.concepts` writes, with each cell's
+        random gene sets unchanged.
     ``uns["lexicell"][use_rep][key_added]``
-        ``table``: one row a group (or one for all cells): ``cells``, ``expressing`` (share of cells that express a
+        ``table``: one row per group (or one for all cells): ``cells``, ``expressing`` (share of cells that express a
         target), ``moved`` (mean length of the movement), ``shift`` (length of the mean movement), ``relative`` (shift
         over the spread of cells: the root of their mean squared distance from their mean). ``concepts`` (with
-        `queries`): one row a group and phrase: ``change`` (of the raw score) and ``z_change``. ``params``.
+        `queries`): one row per group and phrase: ``change`` (of the raw score) and ``z_change``. ``params``.
 
     Raises
     ------
     MissingKeyError
-        If a gene, column or the gene vectors are not there.
+        If a gene, column or the gene vectors are not found.
     InputError
         If the representation is no sum over genes, or `fold` or `library` is out of range.
 
@@ -115,44 +112,39 @@ def perturb(
     change = Change.of(targets, fold, keep_library=library == "fixed")
     check_rep(adata, use_rep)
     if groupby is not None:
-        check_key(groupby, [str(c) for c in adata.obs.columns], "column in obs")
-    if query_vectors is not None and queries is None:
-        raise InputError("query_vectors= needs queries=, which name them")
+        check_column(adata.obs, groupby)
     before = linear_form(adata, use_rep, genes)
     after = linear_form(adata, use_rep, genes, change=change)
-    embedding = _embedding(after)
-    moved = embedding - _embedding(before)
+    cells = np.arange(adata.n_obs)
+    start, embedding = before.embed_scaled(cells), after.embed_scaled(cells)
+    moved = embedding - start
     groups = _groups(adata, groupby)
     columns = before.values.rows(np.asarray(change.genes, dtype=object))
     expressing = np.asarray((before.values.log[:, columns] > 0).sum(axis=1)).ravel() > 0
-    spread = float(np.sqrt(((embedding - moved - (embedding - moved).mean(axis=0)) ** 2).sum(axis=1).mean()))
+    spread = float(np.sqrt(start.var(axis=0).sum()))
     result: dict[str, Any] = {"table": _table(moved, expressing, groups, spread)}
     if queries is not None:
-        scores, result["concepts"] = _concepts(adata, use_rep, before, after, queries, query_vectors, genes, groups)
+        scores, result["concepts"] = _concepts(adata, use_rep, before, after, queries, genes, groups)
         adata.obsm[f"{_keys.prefix(use_rep)}_{key_added}_concepts"] = scores
     result["params"] = {
-        "targets": np.asarray(change.genes, dtype=object), "fold": change.fold, "library": library,
-        "groupby": groupby or "", "unit_length": before.is_scaled,
-    }  # fmt: skip
+        "targets": np.asarray(change.genes, dtype=object),
+        "fold": change.fold,
+        "library": library,
+        "groupby": groupby or "",
+        "unit_length": before.is_scaled,
+    }
     adata.obsm[f"{use_rep}_{key_added}"] = embedding.astype(np.float32)
     keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 
-def _embedding(form: LinearForm) -> NDArray[np.float64]:
-    made = form.embed(np.arange(form.weights.shape[0]))
-    if form.is_scaled:
-        made = made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-300)
-    return made
-
-
 def _groups(adata: AnnData, groupby: str | None) -> dict[str, NDArray[np.int64]]:
+    """Rows of the cells of each group, or of all cells."""
     if groupby is None:
         return {"all cells": np.arange(adata.n_obs)}
-    labels = adata.obs[groupby].astype(object).where(adata.obs[groupby].notna())
-    known = labels.dropna().astype(str)
-    place = pd.Series(np.arange(adata.n_obs), index=adata.obs_names).loc[known.index].to_numpy()
-    return {name: place[(known == name).to_numpy()] for name in sorted(known.unique())}
+    labels = adata.obs[groupby].astype(object).dropna().astype(str)
+    known = np.flatnonzero(adata.obs[groupby].notna())
+    return {name: known[(labels == name).to_numpy()] for name in sorted(labels.unique())}
 
 
 def _table(
@@ -160,13 +152,18 @@ def _table(
 ) -> pd.DataFrame:
     rows = []
     for name, members in groups.items():
-        mean = float(np.linalg.norm(moved[members].mean(axis=0)))
-        rows.append({
-            "group": name, "cells": len(members), "expressing": float(expressing[members].mean()),
-            "moved": float(np.linalg.norm(moved[members], axis=1).mean()), "shift": mean,
-            "relative": mean / spread if spread > 0 else 0.0,
-        })  # fmt: skip
-    return _describe.stack([pd.DataFrame(rows)])
+        shift = float(np.linalg.norm(moved[members].mean(axis=0)))
+        rows.append(
+            {
+                "group": name,
+                "cells": len(members),
+                "expressing": float(expressing[members].mean()),
+                "moved": float(np.linalg.norm(moved[members], axis=1).mean()),
+                "shift": shift,
+                "relative": shift / spread if spread > 0 else 0.0,
+            }
+        )
+    return stack_tables([pd.DataFrame(rows)])
 
 
 def _concepts(
@@ -174,28 +171,23 @@ def _concepts(
     use_rep: str,
     before: LinearForm,
     after: LinearForm,
-    queries: Sequence[str] | str,
-    vectors: ArrayLike | None,
+    queries: _words.Queries,
     genes: GeneEmbedding | None,
     groups: dict[str, NDArray[np.int64]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Change of each cell's score, and its mean in each group."""
     known = _words.gene_vectors(adata, use_rep, genes)
-    asked = _words.phrases_of(queries, known) if vectors is None else _words.given(queries, vectors, known)
+    asked = _words.phrases_of(queries, known)
     z = _words.zscores(before.values, known)
-    sets = asked.sets(z.vectors, n_genes=N_GENES)
+    sets = asked.sets(z.ids)
     changed = z.of(after.values)
     raw = cell_scores(changed, z.baseline, sets) - cell_scores(z.deviations, z.baseline, sets)
     scaled = cell_zscores(changed, z.baseline, sets, z.mean, random_sets=z.deviations)
     scaled = scaled - cell_zscores(z.deviations, z.baseline, sets, z.mean)
-    table = [
-        pd.DataFrame(
-            {
-                "group": name, "concept": asked.names, "change": raw[members].mean(axis=0),
-                "z_change": scaled[members].mean(axis=0, dtype=np.float64),
-            }
-        )
-        for name, members in groups.items()
-    ]  # fmt: skip
-    names = _words.columns(asked)
-    return pd.DataFrame(scaled, index=adata.obs_names, columns=names), _describe.stack(table)
+    blocks = []
+    for name, members in groups.items():
+        change, z_change = raw[members].mean(axis=0), scaled[members].mean(axis=0, dtype=np.float64)
+        block = {"group": name, "concept": asked.names, "change": change, "z_change": z_change}
+        blocks.append(pd.DataFrame(block))
+    cells = pd.DataFrame(scaled, index=adata.obs_names, columns=_words.columns(asked))
+    return cells, stack_tables(blocks)

@@ -1,7 +1,8 @@
-"""Does pseudotime go with the stage of a disease? Donor by donor, with the root chosen again in every permutation."""
+"""Whether pseudotime increases with disease stage, tested over donors, and which genes make the difference."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, check_key, choices
-from .._results import keep_results
-from .._values import check_rep
-from ..core._permutation import arrangements
-from ..core.ordering import time_values
-from ..core.trajectory import dpt_distances, medoid
-from ..core.vulnerability import adjust_bh, exceed, max_t, standardise
+from .._errors import InputError, LexicellError, check_column, choices
+from .._results import check_rep, keep_results, recorded, stack_tables
+from ..core.donors.permutation import arrangements
+from ..core.donors.vulnerability import adjust_bh, exceed, max_t, standardize
+from ..core.genes.embedding import GeneEmbedding
+from ..core.trajectory.order import dpt_distances, medoid
+from ..core.trajectory.scores import time_values
+from . import _splits
+from ._explain import gene_rows
+from ._linear import linear_form
 from ._ordered import Ordered, find_ordered
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["progression"]
 
 _FEWEST_DONORS = 4
+_N_GENES = 25  # listed per cell type; the others are summed in one row
 
 
 def progression(
@@ -35,20 +40,26 @@ def progression(
     donor: str,
     order: Sequence[Any] | None = None,
     cell_type: str | None = None,
-    key: str = _keys.X_FUSED,
+    use_rep: str = _keys.X_FUSED,
     component: str = "0",
     min_cells: int = 8,
     n_permutations: int = 2000,
+    genes: GeneEmbedding | None = None,
     rng: int | np.random.Generator = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    r"""Test, at the level of donors, whether pseudotime rises with ordered stages, and where each cell type stands.
+    r"""Test at the donor level whether pseudotime increases with ordered stages, for each cell type.
 
-    The mean pseudotime of each donor's cells is correlated with the donor's stage (Spearman). Stages are then exchanged
-    between whole donors: every arrangement where that is feasible, a sample otherwise. Where the root is the group of
-    cells of one stage (``root="stage=control"``), it depends on the labels that are tested; so in every arrangement the
-    root is chosen again, as the medoid of the cells that now carry that stage. Without this, donors of the first stage
-    would lie nearer to the root by construction.
+    The mean pseudotime of each donor's cells is correlated with the donor's stage (Spearman). Stages are then permuted
+    between whole donors: all arrangements if there are at most 5,000, a sample otherwise. If the root was chosen by
+    stage (``root="stage=control"``), it depends on the labels that are tested. So in every arrangement the root is
+    chosen again, as the medoid of the cells that now carry that stage. Otherwise donors of the first stage would be
+    nearer to the root by construction.
+
+    If the representation is a sum over genes, the difference between the mean of a cell type's cells of the last stage
+    and that of the first is split into genes exactly, as :func:`lexicell.tl.explain` does for any two groups of cells:
+    :math:`a_g = \Delta w_g\, e_g \cdot \delta / |\delta|^2`, which sum to 1. This describes the difference; the
+    test is on pseudotime.
 
     Parameters
     ----------
@@ -59,17 +70,19 @@ def progression(
     donor
         Column of ``obs`` with the donors.
     order
-        Stages from first to last, where the column itself has no order.
+        Stages from first to last, if the column itself has no order.
     cell_type
         Column of ``obs`` with cell types, each tested on its own. None: all cells together.
-    key
-        Key under which :func:`lexicell.tl.trajectory` wrote.
+    use_rep
+        Representation that :func:`lexicell.tl.trajectory` was run on.
     component
-        Connected part of the graph: positions in different parts do not compare.
+        Connected part of the graph: pseudotime does not compare between parts.
     min_cells
-        Fewer cells of a type give a donor no mean.
+        Donors with fewer cells of a type have no mean for it.
     n_permutations
-        Arrangements drawn where there are more than 5,000 of them.
+        Arrangements drawn if there are more than 5,000 of them.
+    genes
+        Gene vectors; None: those behind the representation.
     rng
         Seed or generator.
     copy
@@ -77,23 +90,37 @@ def progression(
 
     Returns
     -------
-    None, or the new object. Writes ``uns["lexicell"][key]["progression"]``:
+    None, or the new object. Writes ``uns["lexicell"][use_rep]["progression"]``:
 
     ``table``
-        One row a cell type: ``rho`` (Spearman of donor means with stage), ``p`` (one-sided: it rises with stage),
-        ``q`` (Benjamini-Hochberg), ``p_max_t`` (Westfall-Young), ``smallest_p``, ``n_donors``, ``first`` and ``last``
-        (mean pseudotime of the donors of the first and of the last stage), ``reason`` where a type was not tested.
+        One row per cell type: ``rho`` (Spearman of donor means with stage), ``p`` (one-sided: it increases with stage),
+        ``q`` (Benjamini-Hochberg), ``p_max_t`` (Westfall-Young), ``smallest_p`` (that the design can reach),
+        ``n_donors``, ``first`` and ``last`` (mean pseudotime of the donors of the first and of the last stage),
+        ``reason`` if a type was not tested.
     ``donors``
-        One row a donor and type: ``donor``, ``cell_type``, ``stage``, ``n_cells``, ``pseudotime`` (mean).
+        One row per donor and type: ``donor``, ``cell_type``, ``stage``, ``n_cells``, ``pseudotime`` (mean).
+    ``genes``
+        One row per tested cell type and gene, largest parts first: ``cell_type``, ``rank``, ``gene``, ``part`` (of the
+        difference between last and first stage), ``part_text`` and ``part_expression`` (which sum to it), ``change``
+        (of the gene's mean weight: of mean z if the representation is made of z-scores). 25 genes per type; a row of
+        rank 0 has the sum of all others, so that the parts of a type sum to 1. Missing if the representation is not a
+        sum over genes.
     ``params``
-        With ``root_rechosen`` and ``exact``.
+        With ``root_rechosen``, ``exact`` and ``no_genes`` (why there is no ``genes``, else empty).
 
     Raises
     ------
     MissingKeyError
-        If a column or the trajectory is not there.
+        If a column or the trajectory does not exist.
     InputError
-        If the stage column is not ordered, a donor has several stages, or there are fewer than 4 donors or 2 stages.
+        If the stage column is not ordered, a donor has several stages, or there are fewer than 4 donors or 2 stages; if
+        `genes` is given and the representation cannot be split into genes.
+
+    Warns
+    -----
+    UserWarning
+        If the representation was made by lexicell and still cannot be split into genes, for example because counts
+        were changed since.
 
     Examples
     --------
@@ -101,75 +128,111 @@ def progression(
     >>> import lexicell as lx
     >>> adata = lx.datasets.pbmc68k_counts()
     >>> adata.obs["donor"] = np.arange(adata.n_obs) % 8
-    >>> adata.obs["stage"] = adata.obs["donor"] % 2  # drawn by lot: nothing to be found
+    >>> adata.obs["stage"] = adata.obs["donor"] % 2  # random: there is nothing to find
     >>> lx.emb.expression_pca(adata, library_size="n_counts")
     >>> lx.tl.trajectory(adata, root="cell_type=CD34+", use_rep="X_expression", groupby="cell_type", n_bootstraps=0)
-    >>> lx.tl.progression(adata, stage="stage", donor="donor", key="X_expression")
-    >>> table = adata.uns["lexicell"]["X_expression"]["progression"]["table"]
-    >>> bool(table["p"].iloc[0] > 0.05)
+    >>> lx.tl.progression(adata, stage="stage", donor="donor", use_rep="X_expression")
+    >>> found = adata.uns["lexicell"]["X_expression"]["progression"]
+    >>> bool(found["table"]["p"].iloc[0] > 0.05)
     True
+    >>> round(float(found["genes"]["part"].sum()), 6)
+    1.0
     """
     adata = adata.copy() if copy else adata
-    ordered = find_ordered(adata, key)
-    for column in [stage, donor, *([cell_type] if cell_type else [])]:
-        check_key(column, [str(c) for c in adata.obs.columns], "column in obs")
+    ordered = find_ordered(adata, use_rep)
+    for column in (stage, donor, cell_type):
+        if column is not None:
+            check_column(adata.obs, column)
     times = time_values(adata.obs[stage], order=order)
-    inside = np.zeros(adata.n_obs, dtype=bool)
-    inside[ordered.rows(component, None)] = True
-    rows = np.flatnonzero(inside & np.isfinite(times) & adata.obs[donor].notna().to_numpy())
-    donors, codes, stages = _donors(adata.obs[donor].astype(str).to_numpy()[rows], times[rows], donor, stage)
+    known = np.isfinite(times) & adata.obs[donor].notna().to_numpy()
+    rows = ordered.rows(component)
+    rows = rows[known[rows]]
+    times = times[rows]
+    donors, codes, stages = _donors(adata.obs[donor].astype(str).to_numpy()[rows], times, donor, stage)
     types = adata.obs[cell_type].astype(str).to_numpy()[rows] if cell_type else np.full(len(rows), "all cells")
     groups = _Groups.of(types, codes, len(donors), min_cells)
 
     drawn = arrangements(stages, n_draws=n_permutations, rng=rng)
-    again = _Rechosen.of(adata, ordered, stage, times, rows, component)
+    root = _StageRoot.of(adata, ordered, stage, times, rows, component)
     observed = groups.means(ordered.pseudotime[rows])
     statistics = np.empty((len(drawn), len(groups.names)))
     for i, labels in enumerate(drawn.rows):
         # The observed labels go through the same steps as all others, or the test would not be exact.
-        means = observed if again is None else groups.means(again.pseudotime(labels[codes]))
+        means = observed if root is None else groups.means(root.pseudotime(labels[codes]))
         statistics[i] = [_spearman(m, labels) for m in means]
-    tested = np.array([_reason(m, stages) == "" for m in observed])
+    table = _table(groups.names, observed, stages, statistics, drawn.smallest_p)
+    tested = [str(name) for name in table.index[table["reason"] == ""]]
+    cells = pd.DataFrame({"row": rows, "cell_type": types, "time": times})
+    behind, no_genes = _genes_behind(adata, use_rep, cells, tested, genes)
+    result: dict[str, Any] = {
+        "table": table.sort_values(["p", "rho"], ascending=[True, False], kind="stable"),
+        "donors": _donor_table(groups, donors, stages, observed),
+        "params": {
+            "stage": stage,
+            "donor": donor,
+            "cell_type": cell_type or "",
+            "component": component,
+            "min_cells": min_cells,
+            "n_permutations": len(drawn),
+            "exact": drawn.exact,
+            "root_rechosen": root is not None,
+            "no_genes": no_genes,
+        },
+    }
+    if behind is not None:
+        result["genes"] = behind
+    keep_results(adata, use_rep, {"progression": result})
+    return adata if copy else None
+
+
+def _donor_table(
+    groups: _Groups, donors: NDArray[Any], stages: NDArray[np.float64], observed: NDArray[np.float64]
+) -> pd.DataFrame:
+    """One row per donor and cell type."""
+    n_types = len(groups.names)
+    return pd.DataFrame(
+        {
+            "donor": np.tile(donors, n_types),
+            "cell_type": np.repeat(groups.names, len(donors)),
+            "stage": np.tile(stages, n_types),
+            "n_cells": groups.sizes.ravel(),
+            "pseudotime": observed.ravel(),
+        }
+    )
+
+
+def _table(
+    names: NDArray[Any],
+    observed: NDArray[np.float64],
+    stages: NDArray[np.float64],
+    statistics: NDArray[np.float64],
+    smallest_p: float,
+) -> pd.DataFrame:
+    """One row per cell type, from the donors' mean pseudotimes and the statistics of all arrangements."""
+    reasons = [_reason(m, stages) for m in observed]
+    tested = np.array([reason == "" for reason in reasons])
     statistics[:, ~tested] = np.nan
     p = np.where(tested, exceed(statistics), np.nan)
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "rho": statistics[0],
             "p": p,
             "q": adjust_bh(p),
-            "p_max_t": max_t(standardise(statistics)),
-            "smallest_p": np.where(tested, drawn.smallest_p, np.nan),
+            "p_max_t": max_t(standardize(statistics)),
+            "smallest_p": np.where(tested, smallest_p, np.nan),
             "n_donors": np.isfinite(observed).sum(axis=1),
             "first": [_mean(m[stages == stages.min()]) for m in observed],
             "last": [_mean(m[stages == stages.max()]) for m in observed],
-            "reason": [_reason(m, stages) for m in observed],
+            "reason": reasons,
         },
-        index=pd.Index(groups.names, name="cell_type"),
+        index=pd.Index(names, name="cell_type"),
     )
-    result = {
-        "table": table.sort_values(["p", "rho"], ascending=[True, False], kind="stable"),
-        "donors": pd.DataFrame(
-            {
-                "donor": np.tile(donors, len(groups.names)),
-                "cell_type": np.repeat(groups.names, len(donors)),
-                "stage": np.tile(stages, len(groups.names)),
-                "n_cells": groups.sizes.ravel(),
-                "pseudotime": observed.ravel(),
-            }
-        ),
-        "params": {
-            "stage": stage, "donor": donor, "cell_type": cell_type or "", "component": component,
-            "min_cells": min_cells, "n_permutations": len(drawn), "exact": drawn.exact,
-            "root_rechosen": again is not None,
-        },
-    }  # fmt: skip
-    keep_results(adata, key, {"progression": result})
-    return adata if copy else None
 
 
 def _donors(
     names: NDArray[Any], times: NDArray[np.float64], donor: str, stage: str
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+    """Names of the donors, the donor of each cell, and the stage of each donor."""
     table = pd.DataFrame({"donor": names, "stage": times}).groupby("donor", sort=True)["stage"].agg(["min", "max"])
     mixed = table.index[table["min"] != table["max"]]
     if len(mixed):
@@ -210,13 +273,13 @@ class _Groups:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rechosen:
-    """Pseudotime from the root that other labels would have given."""
+class _StageRoot:
+    """A root that is the medoid of the cells of one stage, so that it depends on the labels."""
 
     values: NDArray[np.float64]
     vectors: NDArray[np.float64]
     points: NDArray[np.floating]
-    first: float
+    stage: float
 
     @classmethod
     def of(
@@ -225,38 +288,89 @@ class _Rechosen:
         ordered: Ordered,
         stage: str,
         times: NDArray[np.float64],
-        rows: NDArray[Any],
+        rows: NDArray[np.int64],
         component: str,
-    ) -> _Rechosen | None:
-        """None where the root does not depend on the stages."""
-        asked = [str(r) for r in np.atleast_1d(ordered.result["params"]["root"])]
-        if not any(r.startswith(f"{stage}=") for r in asked):
+    ) -> _StageRoot | None:
+        """The root's stage and what its pseudotime is computed from; None if the root does not depend on stages."""
+        given = [str(r) for r in np.atleast_1d(ordered.result["params"]["root"])]
+        stages = [_stage_of_root(adata, root, times, rows) for root in given]
+        if all(found is None for found in stages):
+            if any(root.startswith(f"{stage}=") for root in given):
+                raise InputError(f"component {component} has no cells of the root, {given[0]}; test another component")
             return None
-        if len(asked) > 1:
+        if len(given) > 1:
             raise InputError("with several roots, one of which is a stage, the test cannot choose the root again")
-        at = adata.obs[stage].astype(str).to_numpy() == asked[0].partition("=")[2]
-        key = "X_diffmap" if ordered.result["params"]["scanpy_keys"] else f"X_{ordered.prefix}_diffmap"
         evals = np.asarray(ordered.result["evals"], dtype=np.float64)[int(component)]
         known = np.isfinite(evals)
-        vectors = np.asarray(adata.obsm[key], dtype=np.float64)[rows][:, known]
-        return cls(evals[known], vectors, check_rep(adata, ordered.use_rep)[rows], float(times[at][0]))
+        vectors = np.asarray(adata.obsm[f"X_{ordered.prefix}_diffmap"], dtype=np.float64)[rows][:, known]
+        points = check_rep(adata, ordered.use_rep)[rows]
+        return cls(evals[known], vectors, points, float(stages[0] or 0.0))
 
     def pseudotime(self, stages: NDArray[np.float64]) -> NDArray[np.float64]:
-        root = medoid(self.points, np.flatnonzero(stages == self.first))
+        """Distance of each cell from the root that these stages of the cells give."""
+        root = medoid(self.points, np.flatnonzero(stages == self.stage))
         return np.asarray(dpt_distances(self.values, self.vectors, [root])[0])
 
 
+def _stage_of_root(adata: AnnData, root: str, times: NDArray[np.float64], rows: NDArray[np.int64]) -> float | None:
+    """The stage whose cells are those that the root was chosen from, in whatever column; None where there is none."""
+    column, _, value = root.partition("=")
+    if column not in adata.obs:
+        return None
+    chosen = adata.obs[column].astype(str).to_numpy()[rows] == value
+    stages = np.unique(times[chosen])
+    if len(stages) == 1 and np.array_equal(chosen, times == stages[0]):
+        return float(stages[0])
+    return None
+
+
+def _genes_behind(
+    adata: AnnData, use_rep: str, cells: pd.DataFrame, tested: list[str], genes: GeneEmbedding | None
+) -> tuple[pd.DataFrame | None, str]:
+    """Genes that differ between the last and the first stage of each type, or why there are none."""
+    ends = {}
+    for name in tested:
+        mine = cells[cells["cell_type"] == name]
+        first = mine["row"][mine["time"] == cells["time"].min()].to_numpy()
+        last = mine["row"][mine["time"] == cells["time"].max()].to_numpy()
+        if min(len(first), len(last)) > 1:
+            ends[name] = first, last
+    if not ends:
+        return None, "no tested cell type has two cells of the first and two of the last stage"
+    try:
+        split = _splits.embedding(linear_form(adata, use_rep, genes))
+        blocks = []
+        for name, (first, last) in ends.items():
+            block = gene_rows(split(last, first), _N_GENES)
+            block.insert(0, "cell_type", name)
+            blocks.append(block)
+    except LexicellError as error:
+        if genes is not None:
+            raise
+        # A representation made elsewhere never has genes, which is no reason to warn.
+        if "params" in recorded(adata, use_rep):
+            warnings.warn(f"no genes behind the progression: {error}", UserWarning, stacklevel=3)
+        return None, str(error)
+    return stack_tables(blocks), ""
+
+
 def _spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Rank correlation over the known values of `x`; NaN where it is not defined, without scipy's warnings."""
+    from scipy.stats import rankdata
+
     known = np.isfinite(x)
     if known.sum() < 3:
-        return float("nan")
-    a, b = (pd.Series(v[known]).rank().to_numpy() for v in (x, y))
-    a, b = a - a.mean(), b - b.mean()
+        return np.nan
+    a = rankdata(x[known])
+    b = rankdata(y[known])
+    a -= a.mean()
+    b -= b.mean()
     scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
-    return float(a @ b) / scale if scale > 0 else float("nan")
+    return float(a @ b) / scale if scale > 0 else np.nan
 
 
 def _reason(means: NDArray[np.float64], stages: NDArray[np.float64]) -> str:
+    """Why a type cannot be tested; empty if it can."""
     known = np.isfinite(means)
     if known.sum() < _FEWEST_DONORS:
         return f"{int(known.sum())} donors with enough cells; {_FEWEST_DONORS} are needed"
@@ -267,4 +381,4 @@ def _reason(means: NDArray[np.float64], stages: NDArray[np.float64]) -> str:
 
 def _mean(values: NDArray[np.float64]) -> float:
     known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    return float(known.mean()) if len(known) else np.nan

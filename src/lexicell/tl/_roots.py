@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._errors import InputError, check_choice, check_key, choices
-from .._results import recorded
-from .._values import read_values
-from ..core.embedding import GeneEmbedding
-from ..core.expression import column_stats, zscore_block
+from .._errors import InputError, check_choice, check_column, choices
+from .._expression import Expression, read_values
+from .._results import recorded, recorded_params
+from ..core.expression.log_values import column_stats, zscore_block
+from ..core.genes.embedding import GeneEmbedding
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 __all__ = ["Root", "RootSpec", "find_roots"]
 
-RootSpec = str | Mapping[str, Any] | Sequence[Any]
+RootSpec = str | Sequence[str]
 
 WAYS = "a cell name, 'cluster:3', 'column=value', 'markers:SOX2,NES' or 'words:proliferating progenitor'"
-_LEAST, _SHARE = 10, 0.02  # candidates behind a score
-_NAMES = 20_000  # cell names among which near ones are looked for
+_NOT_A_ROOT = f"root={{!r}} is not {WAYS}; for row i pass adata.obs_names[i]"
+_LEAST, _SHARE = 10, 0.02  # candidates chosen by a score: at least this number, and this fraction of the cells
+_NAMES = 20_000  # names compared with a misspelled one
 
 
 @dataclass(frozen=True, eq=False)
 class Root:
-    """Cells that may be the root, or a score that says which.
+    """Cells that may be the root, or a score that tells which.
 
     Attributes
     ----------
     name
-        What was asked for, as it goes into the record.
+        What was asked for, as it is recorded.
     rows
-        Rows of the candidates, rising; empty where `score` decides.
+        Rows of the candidates, ascending; empty if `score` decides.
     score
-        One value a cell, larger for a better root; None where `rows` stand.
+        One value per cell, larger for a better root; None if `rows` are given.
     """
 
     name: str
@@ -49,9 +50,9 @@ class Root:
     score: NDArray[np.float64] | None = None
 
     def candidates(self, connectivities: sp.csr_matrix) -> NDArray[np.int64]:
-        """Rows of the candidates; a score is first averaged over each cell's neighbours.
+        """Rows of the candidates: those given, or the 2 % of cells with the best score.
 
-        One cell's expression of a few genes is mostly noise, and its neighbours' mean is not.
+        A score is first averaged over each cell's neighbors: one cell's expression of a few genes is mostly noise.
         """
         if self.score is None:
             return self.rows
@@ -68,47 +69,37 @@ def find_roots(
     use_rep: str,
     groupby: str | None,
     genes: GeneEmbedding | None,
-    layer: str | None,
-    use_raw: bool | None,
+    choice: Expression,
 ) -> list[Root]:
     """Read the `root` argument of :func:`lexicell.tl.trajectory`; several roots give several entries."""
-    single = isinstance(root, (str, Mapping))
-    if not single and not isinstance(root, Sequence | np.ndarray | pd.Index):
-        raise InputError(f"root={root!r} is none of {WAYS}; for row i give adata.obs_names[i]")
-    specs = [root] if single else list(root)
-    if not specs:
+    specs = [root] if isinstance(root, str) else root
+    if not isinstance(specs, Sequence | np.ndarray | pd.Index):
+        raise InputError(_NOT_A_ROOT.format(root))
+    if len(specs) == 0:
         raise InputError(f"root is empty; give {WAYS}")
-
     found = []
     for spec in specs:
         kind, value = _read(adata, spec)
         if kind == "cell":
-            found.append(_cell(adata, str(value)))
+            found.append(_cell(adata, value))
         elif kind == "markers":
-            found.append(_markers(adata, value, use_rep, layer, use_raw))
+            found.append(_markers(adata, value, use_rep, choice))
         elif kind == "words":
-            found.append(_words_root(adata, str(value), use_rep, genes, layer, use_raw))
-        elif kind == "cluster":
-            if groupby is None:
-                raise InputError(
-                    f"root='cluster:{value}' needs to know which clusters: pass groupby=, the column of obs with them"
-                )
-            found.append(_label(adata, groupby, value, f"cluster:{value}"))
-        else:
+            found.append(_words(adata, value, use_rep, genes, choice))
+        elif kind != "cluster":
             found.append(_label(adata, kind, value, f"{kind}={value}"))
+        elif groupby is None:
+            raise InputError(f"for root='cluster:{value}', pass groupby=, the column of obs with the clusters")
+        else:
+            found.append(_label(adata, groupby, value, f"cluster:{value}"))
     return found
 
 
-def _read(adata: AnnData, spec: Any) -> tuple[str, Any]:
-    """Kind and value of one root; a kind that is none of our words is a column of obs."""
-    if isinstance(spec, Mapping):
-        if len(spec) != 1:
-            raise InputError(f"a root given as a dict has one entry, such as {{'cell_type': 'HSC'}}; got {dict(spec)}")
-        kind, value = next(iter(spec.items()))
-        return str(kind), value
+def _read(adata: AnnData, spec: str) -> tuple[str, str]:
+    """Kind and value of one root; a kind that is not one of ours is a column of obs."""
     if not isinstance(spec, str):
-        raise InputError(f"root={spec!r} is none of {WAYS}; for row i give adata.obs_names[i]")
-    # A cell may be called anything, so its name counts before what the string could also mean.
+        raise InputError(_NOT_A_ROOT.format(spec))
+    # A cell may have any name, so cell names are looked up before the string is taken apart.
     if spec in adata.obs_names:
         return "cell", spec
     kind, colon, value = spec.partition(":")
@@ -122,47 +113,46 @@ def _read(adata: AnnData, spec: Any) -> tuple[str, Any]:
 
 def _cell(adata: AnnData, name: str) -> Root:
     if name not in adata.obs_names:
+        hint = f"names look like {choices(adata.obs_names[:3])}"
         near = difflib.get_close_matches(name, adata.obs_names[:_NAMES].tolist(), n=3)
-        hint = f"the nearest are {choices(near)}" if near else f"names look like {choices(adata.obs_names[:3])}"
+        if near:
+            hint = f"the nearest are {choices(near)}"
         raise InputError(f"no cell '{name}' in obs_names; {hint}. A root is {WAYS}")
     return Root(f"cell:{name}", np.flatnonzero(adata.obs_names == name).astype(np.int64))
 
 
-def _label(adata: AnnData, column: str, value: Any, name: str) -> Root:
-    check_key(column, [str(c) for c in adata.obs.columns], "column in obs")
+def _label(adata: AnnData, column: str, value: str, name: str) -> Root:
+    check_column(adata.obs, column)
     labels = adata.obs[column]
-    text = labels.astype(object).where(labels.notna(), None).map(lambda v: None if v is None else str(v))
-    check_choice(str(value), sorted(set(text.dropna())), f"value of obs['{column}']")
-    return Root(name, np.flatnonzero((text == str(value)).to_numpy()).astype(np.int64))
+    text = labels[labels.notna()].astype(str)
+    check_choice(value, sorted(set(text)), f"value of obs['{column}']")
+    mine = (labels.astype(str) == value) & labels.notna()
+    return Root(name, np.flatnonzero(mine.to_numpy()).astype(np.int64))
 
 
-def _markers(adata: AnnData, value: Any, use_rep: str, layer: str | None, use_raw: bool | None) -> Root:
-    names = [v.strip() for v in value.split(",")] if isinstance(value, str) else [str(v) for v in value]
-    names = [n for n in names if n]
+def _markers(adata: AnnData, value: str, use_rep: str, choice: Expression) -> Root:
+    names = [v.strip() for v in value.split(",") if v.strip()]
     if not names:
         raise InputError("no marker genes given; write root='markers:SOX2,NES'")
-    values = read_values(adata, layer=layer, use_raw=use_raw, like=recorded(adata, use_rep).get("params"))
+    values = read_values(adata, choice, like=recorded(adata, use_rep).get("params"))
     columns = values.rows(np.asarray(names, dtype=object))
     if (columns < 0).any():
         missing = [n for n, c in zip(names, columns, strict=True) if c < 0]
-        near = difflib.get_close_matches(missing[0], [str(g) for g in values.genes[: 3 * _NAMES]], n=3)
-        raise InputError(f"marker genes not in the data: {choices(missing)}; near '{missing[0]}' are {choices(near)}")
+        near = difflib.get_close_matches(missing[0], values.genes[: 3 * _NAMES].astype(str).tolist(), n=3)
+        hint = f"names similar to '{missing[0]}' are {choices(near)}" if near else "no gene has a similar name"
+        raise InputError(f"marker genes not in the data: {choices(missing)}; {hint}")
     log = sp.csr_matrix(values.log[:, columns])
     mean, sd = column_stats(log)
     if not (sd > 0).any():
-        raise InputError(f"the marker genes {choices(names)} do not vary between the cells, so they mark none")
+        raise InputError(f"the marker genes {choices(names)} do not vary between cells; choose other markers")
     return Root("markers:" + ",".join(names), np.zeros(0, np.int64), zscore_block(log, mean, sd).mean(axis=1))
 
 
-def _words_root(
-    adata: AnnData, words: str, use_rep: str, genes: GeneEmbedding | None, layer: str | None, use_raw: bool | None
-) -> Root:
-    from ..core.concepts import cell_scores
-    from . import _words
+def _words(adata: AnnData, words: str, use_rep: str, genes: GeneEmbedding | None, choice: Expression) -> Root:
+    from ..core.genes.concepts import cell_scores
+    from .words import gene_vectors, phrases_of, zscores
 
-    known = _words.gene_vectors(adata, use_rep, genes)
-    like = recorded(adata, use_rep).get("params") or _words.text_entry(adata, use_rep).get("params")
-    z = _words.zscores(read_values(adata, layer=layer, use_raw=use_raw, like=like), known)
-    query = _words.phrases_of([words], known)
-    sets = query.sets(z.vectors)
+    known = gene_vectors(adata, use_rep, genes)
+    z = zscores(read_values(adata, choice, like=recorded_params(adata, use_rep)), known)
+    sets = phrases_of([words], known).sets(z.ids)
     return Root(f"words:{words}", np.zeros(0, np.int64), cell_scores(z.deviations, z.baseline, sets)[:, 0])

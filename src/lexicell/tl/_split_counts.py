@@ -8,10 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import _keys
-from .._errors import InputError, MissingKeyError, check_key
+from .._errors import InputError, MissingKeyError, check_key, check_key_added
+from .._expression import Expression, find_slot
 from .._results import keep_results
-from .._slots import find_slot
-from ..core.thinning import split
+from ..core.expression.thinning import split
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -31,12 +31,12 @@ def split_counts(
     r"""Split each count at random into two layers, one to cluster on and one to test on.
 
     Genes that differ between clusters found in the same counts differ partly because the clusters were chosen for it,
-    and their p values mean nothing. With a count x, :math:`x_a \sim \text{Binomial}(x, \epsilon)` and
+    and their p values are not valid. With a count x, :math:`x_a \sim \text{Binomial}(x, \epsilon)` and
     :math:`x_b = x - x_a`: where x is Poisson around its cell's and gene's own rate, both halves are Poisson and
     independent given the rates, so that noise that shaped the clusters in a is not in b.
 
-    What this cannot do: variation of the rates themselves (a cell's size, stress, batch) is in both halves and is
-    tested as real; and each half is shallower than the whole.
+    Two limits: variation of the rates themselves (a cell's size, stress, batch) is in both halves and is tested as
+    real, and each half has fewer counts than the whole.
 
     Parameters
     ----------
@@ -79,11 +79,10 @@ def split_counts(
     False
     """
     if not 0 < share < 1:
-        raise InputError(f"share must lie between 0 and 1, got {share}")
-    if not key_added or "/" in key_added:
-        raise InputError(f"key_added must be a name without '/', got {key_added!r}")
+        raise InputError(f"share must be between 0 and 1, got {share}")
+    check_key_added(key_added)
     adata = adata.copy() if copy else adata
-    find_slot(adata, layer=layer, use_raw=False, normalization="counts")
+    find_slot(adata, Expression(layer, normalization="counts"))
     counts = sp.csr_matrix(adata.X if layer is None else adata.layers[layer])
     first, second = split(counts, share, rng)
     names = f"{key_added}_a", f"{key_added}_b"

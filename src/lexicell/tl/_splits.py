@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._errors import InputError, check_choice, choices
-from ..core.attribution import Attribution, attribute, attribute_along
-from ..core.classify import LinearClassifier
-from ..core.concepts import concept_parts
+from .._errors import InputError, choices
+from ..core.genes.attribution import Attribution, attribute, attribute_along
+from ..core.genes.concepts import concept_parts
+from ..core.transfer.classify import LinearClassifier
 from ._linear import LinearForm
-from ._words import ZScores
+from .words import ZScores
 
 __all__ = ["Rows", "Split", "Splitter", "along", "concept", "decision", "embedding"]
 
 Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +42,12 @@ class Split:
 
     ids: NDArray[Any]
     by_text: NDArray[np.bool_]
-    parts: NDArray[np.float64]
-    change: NDArray[np.float64]
+    parts: Floats
+    change: Floats
     constant: float
     whole: float
     length: float
-    scaled: NDArray[np.float64] | None = None
+    scaled: Floats | None = None
 
 
 Splitter = Callable[[Rows, Rows | None], Split]
@@ -63,51 +64,45 @@ def along(form: LinearForm, direction: ArrayLike) -> Splitter:
     return _of_form(form, lambda change, offset: attribute_along(change, form.vectors, direction, offset=offset))
 
 
-def decision(form: LinearForm, classifier: LinearClassifier, label: str | None) -> Splitter:
+def decision(form: LinearForm, classifier: LinearClassifier) -> Splitter:
     """Parts of a linear classifier's log odds ``(c - m) / s @ w + b``.
-
-    With more than two classes, of one class against the mean of all, because scores have a free shift a cell.
 
     Raises
     ------
     InputError
-        If cells were scaled to unit length before the classifier saw them, dimensions do not fit, or the class is
-        unknown or not named.
+        If cells were scaled to unit length before the classifier saw them, dimensions do not fit, or the classifier
+        has more than two classes.
     """
     if form.is_scaled:
         raise InputError(
             "cells of this embedding were scaled to unit length, so a classifier's decision on them is no sum over "
-            "genes; embed with l2=False and train on that"
+            "genes; embed with another preset, such as scelmo-aa, and train on that"
         )
-    weights = np.atleast_2d(np.asarray(classifier.weights, dtype=np.float64))
-    intercept = np.atleast_1d(np.asarray(classifier.intercept, dtype=np.float64))
-    if weights.shape[1] != form.vectors.shape[1]:
+    if len(classifier.classes) > 2:
         raise InputError(
-            f"the classifier reads {weights.shape[1]} dimensions, the representation has {form.vectors.shape[1]}"
+            f"name the class whose decision is explained, direction=classifier.one_class(...); there is "
+            f"{choices(classifier.classes)}"
         )
-    classes = [str(c) for c in classifier.classes]
-    if label is None and len(classes) > 2:
-        raise InputError(f"name the class whose decision is explained with label=; there is {choices(classes)}")
-    place = classes.index(check_choice(label or classes[-1], classes, "class"))
-    if len(classes) == 2:
-        sign = 1.0 if place == 1 else -1.0
-        own, start = sign * weights[0], sign * float(intercept[0])
-    else:
-        own, start = weights[place] - weights.mean(axis=0), float(intercept[place] - intercept.mean())
-    axis = own / np.asarray(classifier.sd, dtype=np.float64)
-    start -= float(np.asarray(classifier.mean, dtype=np.float64) @ axis)
+    if classifier.weights.shape[1] != form.vectors.shape[1]:
+        raise InputError(
+            f"the classifier reads {classifier.weights.shape[1]} dimensions, the representation has "
+            f"{form.vectors.shape[1]}"
+        )
+    axis = classifier.weights[0] / classifier.sd
+    intercept = float(classifier.intercept[0] - classifier.mean @ axis)
 
-    def split(change: NDArray[np.float64], offset: NDArray[np.float64] | None) -> Attribution:
-        got = attribute_along(change, form.vectors, axis, offset=offset, unit=False)
-        shift = 0.0 if offset is None else start
-        return Attribution(got.parts, got.total + shift, got.difference, got.constant + shift)
+    def split(change: Floats, offset: Floats | None) -> Attribution:
+        found = attribute_along(change, form.vectors, axis, offset=offset, unit=False)
+        # In the difference of two decisions the intercept cancels.
+        constant = 0.0 if offset is None else intercept
+        return Attribution(found.parts, found.total + constant, found.difference, found.constant + constant)
 
     return _of_form(form, split)
 
 
-def _of_form(
-    form: LinearForm, split: Callable[[NDArray[np.float64], NDArray[np.float64] | None], Attribution]
-) -> Splitter:
+def _of_form(form: LinearForm, split: Callable[[Floats, Floats | None], Attribution]) -> Splitter:
+    """The splitter that hands the mean weights of the cells to `split`."""
+
     def of(inside: Rows, outside: Rows | None) -> Split:
         change = form.mean_weights(inside)
         if outside is not None:
@@ -120,11 +115,13 @@ def _of_form(
     return of
 
 
-def concept(z: ZScores, weights: NDArray[np.float64]) -> Splitter:
+def concept(z: ZScores, weights: Floats) -> Splitter:
     """Parts of a concept's score, raw and on the scale of random gene sets."""
 
     def of(inside: Rows, outside: Rows | None) -> Split:
-        change = _mean(z, inside) - (_mean(z, outside) if outside is not None else 0.0)
+        change = _mean(z, inside)
+        if outside is not None:
+            change = change - _mean(z, outside)
         parts, scaled = concept_parts(change, weights, z.mean)
         by_text = np.ones(len(parts), dtype=bool)
         return Split(z.ids, by_text, parts, change, 0.0, float(weights @ change), float("nan"), scaled)
@@ -132,5 +129,6 @@ def concept(z: ZScores, weights: NDArray[np.float64]) -> Splitter:
     return of
 
 
-def _mean(z: ZScores, rows: Rows) -> NDArray[np.float64]:
+def _mean(z: ZScores, rows: Rows) -> Floats:
+    """Mean z of every gene over some cells."""
     return np.asarray(z.deviations[rows].mean(axis=0), dtype=np.float64).ravel() + z.baseline

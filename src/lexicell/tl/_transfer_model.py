@@ -1,95 +1,21 @@
-"""What a labelled data set gives to others: its components and labels, made here or read from a file."""
+"""What a labeled data set gives to others: its components and labels, computed now or read from a file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from .._errors import InputError
-from .._keys import X_TEXT
-from ..core.embedding import GeneEmbedding
-from ..core.transfer import TransferModel
-from . import _sides
-from ._sides import Side
+from .._expression import Expression
+from ..core.genes.embedding import GeneEmbedding
+from ..core.transfer.align import TransferModel
+from ._transfer_input import TransferInput, read_input
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["AUTO", "Learned", "learned_from", "sizes_asked", "transfer_model"]
-
-AUTO = "auto"
-_SIZES: dict[str, Any] = {"n_components": 20, "n_top_genes": 2000}
-Sizes = dict[str, Any]  # name -> int, or None for all genes
-
-
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """A source that is ready to label others.
-
-    Attributes
-    ----------
-    model
-        Its components and labels.
-    side
-        Its expression as well; None where only a saved model is at hand.
-    sizes
-        ``n_components`` and ``n_top_genes`` for the target.
-    differing
-        What of these is not as the model was made, in words; empty where all is.
-    """
-
-    model: TransferModel
-    side: Side | None
-    sizes: Sizes
-    differing: str
-
-
-def sizes_asked(n_components: int | str, n_top_genes: int | str | None) -> Sizes:
-    """Keep of the two what is not left to the model.
-
-    Raises
-    ------
-    InputError
-        If one is no positive whole number, ``"auto"`` or, for the genes, None.
-    """
-    asked: Sizes = {}
-    for name, value in (("n_components", n_components), ("n_top_genes", n_top_genes)):
-        if value == AUTO:
-            continue
-        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if not whole and not (value is None and name == "n_top_genes"):
-            rest = ", None for all genes or 'auto'" if name == "n_top_genes" else " or 'auto'"
-            raise InputError(f"{name} is a whole number above 0{rest}; got {value!r}")
-        asked[name] = None if value is None else int(value)
-    return asked
-
-
-def learned_from(
-    given: AnnData | TransferModel | str | Path,
-    label: str | None,
-    genes: GeneEmbedding | None,
-    options: dict[str, Any],
-    asked: Sizes,
-) -> Learned:
-    """Learn from labelled cells, or take over a model with the sizes that it was made with."""
-    if isinstance(given, str | Path):
-        given = TransferModel.load(given)
-    if isinstance(given, TransferModel):
-        made = {name: _made_with(given, name) for name in _SIZES}
-        differs = [
-            f"{name}={_word(asked[name])} where the model was made with {_word(made[name])}"
-            for name in asked
-            if asked[name] != made[name]
-        ]
-        text = f"the target was reduced with {' and '.join(differs)}" if differs else ""
-        return Learned(given, None, {**made, **asked}, text)
-    if label is None:
-        raise InputError("label= names the column of the source's obs that holds the labels")
-    sizes = {**_SIZES, **asked}
-    side = _sides.side_of(given, genes, **options, **sizes, label=label)
-    return Learned(_model(side, label, sizes), side, sizes, "")
+__all__ = ["learn", "transfer_model"]
 
 
 def transfer_model(
@@ -97,54 +23,65 @@ def transfer_model(
     *,
     label: str,
     genes: GeneEmbedding | None = None,
-    use_rep: str = X_TEXT,
-    n_components: int | str = AUTO,
-    n_top_genes: int | str | None = AUTO,
+    expression: Expression | None = None,
     batch: str | None = None,
-    layer: str | None = None,
-    use_raw: bool | None = None,
-    library_size: str | None = None,
 ) -> TransferModel:
-    """Make what :func:`transfer` needs of a labelled data set, to be saved and used on others later.
+    """Prepare a labeled data set for :func:`transfer`, to be saved and used on other data later.
 
     Parameters
     ----------
-    adata, label, genes, use_rep, batch, layer, use_raw, library_size
-        As in :func:`transfer`.
-    n_components, n_top_genes
-        As in :func:`transfer`; ``"auto"``: 20 and 2,000. The model remembers them for its targets.
+    adata
+        Labeled cells.
+    label
+        Column of ``obs`` with labels. Cells without one are left out.
+    genes
+        Gene vectors. None: those that ``obsm["X_text"]`` was made from.
+    expression
+        Which matrix is read, as in :func:`transfer`.
+    batch
+        Column of ``obs`` with batches, as in :func:`transfer`.
 
     Returns
     -------
     TransferModel
-        With ``save`` and, on the class, ``load``. It holds components and labels of cells, no counts; plain expression
-        needs the data set itself.
+        With ``save`` and, on the class, ``load``. It holds components and labels of cells, no counts; to compare
+        expression itself, the data set is needed.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two classes, or too few genes have a text.
+    MissingKeyError
+        If a column or the gene vectors are not found.
 
     Examples
     --------
     >>> import lexicell as lx
     >>> adata = lx.datasets.pbmc68k_counts()
     >>> genes = lx.emb.genes(adata, organism="human")
-    >>> model = lx.tl.transfer_model(adata[:, ::2].copy(), label="cell_type", genes=genes, library_size="n_counts")
+    >>> counts = lx.Expression(library_size="n_counts")
+    >>> model = lx.tl.transfer_model(adata[:, ::2].copy(), label="cell_type", genes=genes, expression=counts)
     >>> model.panel.k
     20
     """
-    options = {
-        "use_rep": use_rep, "batch": batch, "layer": layer, "use_raw": use_raw, "library_size": library_size,
-    }  # fmt: skip
-    return learned_from(adata, label, genes, options, sizes_asked(n_components, n_top_genes)).model
+    return learn(adata, label, genes, batch, expression or Expression())[0]
 
 
-def _model(side: Side, label: str, sizes: Sizes) -> TransferModel:
-    assert side.labels is not None
-    about = {"label": label, "lexicell": __version__, **{name: value or 0 for name, value in sizes.items()}}
-    return TransferModel(side.panel, side.labels, side.genes, side.space, about)
-
-
-def _made_with(model: TransferModel, name: str) -> int | None:
-    # A model of an earlier version does not say; 0 stands for all genes.
-    return int(model.about.get(name, _SIZES[name])) or None
-
-
-def _word(value: int | None) -> str:
-    return "all" if value is None else str(value)
+def learn(
+    given: AnnData | TransferModel | str | Path,
+    label: str | None,
+    genes: GeneEmbedding | None,
+    batch: str | None,
+    expression: Expression,
+) -> tuple[TransferModel, TransferInput | None]:
+    """A model of labeled cells, and what was read of them; None where a model was given, which holds no expression."""
+    if isinstance(given, str | Path):
+        given = TransferModel.load(given)
+    if isinstance(given, TransferModel):
+        return given, None
+    if label is None:
+        raise InputError("label= names the column of obs of the labeled cells that holds the labels")
+    read = read_input(given, genes, batch, expression, label)
+    assert read.labels is not None
+    about = {"label": label, "lexicell": __version__}
+    return TransferModel(read.panel, read.labels, read.genes, read.space, about), read

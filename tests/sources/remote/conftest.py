@@ -98,8 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
         queue = self.owner.faults.get(parts.path, [])
         fault = queue.pop(0) if queue else Fault()
         known = self.owner.files.get(parts.path)
-        if fault.status >= 400 or known is None:
-            self._send(fault.status if fault.status >= 400 else 404, fault.headers, fault.body or b"no", fault)
+        if fault.status >= 300 or known is None:
+            self._send(fault.status if fault.status >= 300 else 404, fault.headers, fault.body or b"no", fault)
             return
         body = fault.body if fault.body is not None else known(seen) if callable(known) else known
         extra = dict(fault.headers)

@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from lexicell._download import Fetched, Waits, _check_redirect, fetch, locked, shown
 from lexicell._errors import InputError, ProviderError
-from lexicell.sources._download import Fetched, fetch, locked
-from lexicell.sources._http import Waits, shown
 
 BODY = gzip.compress(random.Random(0).randbytes(300_000))
 PATH = "/DATA/file.gz"
@@ -149,7 +149,7 @@ def test_the_part_of_another_address_is_not_continued(get, server, sample, tmp_p
     assert get.path.read_bytes() == other
 
 
-def test_a_whole_part_is_recognised_by_status_416(get, server, sample):
+def test_a_whole_part_is_recognized_by_status_416(get, server, sample):
     server.fault(PATH, sample.Fault(cut_at=len(BODY) - 1), *[sample.Fault(cut_at=0)] * 2)
     with pytest.raises(ProviderError):
         get(waits=Waits(tries=1, sleep=lambda s: None))
@@ -228,13 +228,13 @@ def test_passing_trouble_is_waited_out_longer_each_time(get, server, sample, clo
     assert clock.slept == [1.0, 2.0, 4.0, 8.0]
 
 
-def test_retry_after_in_seconds_is_honoured(get, server, sample, clock):
+def test_retry_after_in_seconds_is_honored(get, server, sample, clock):
     server.fault(PATH, sample.Fault(status=429, headers={"Retry-After": "17"}))
     get()
     assert clock.slept == [17.0]
 
 
-def test_retry_after_as_a_date_is_honoured(get, server, sample, clock):
+def test_retry_after_as_a_date_is_honored(get, server, sample, clock):
     when = datetime.datetime.fromtimestamp(clock.now + 42, datetime.UTC)
     server.fault(PATH, sample.Fault(status=503, headers={"Retry-After": when.strftime("%a, %d %b %Y %H:%M:%S GMT")}))
     get()
@@ -302,6 +302,40 @@ def test_a_folder_that_cannot_be_written(get, tmp_path, server):
     (tmp_path / "file").write_text("a file where a folder should be")
     with pytest.raises(InputError, match=r"cannot be written.*LEXICELL_CACHE_DIR"):
         fetch(server.url + PATH, tmp_path / "file" / "x.gz")
+
+
+@pytest.mark.parametrize("target", ["http://localhost:9/file.gz", "http://example.org/file.gz"])
+def test_a_redirect_to_another_host_is_not_followed(get, server, sample, target):
+    server.fault(PATH, sample.Fault(status=302, headers={"Location": target}))
+    with pytest.raises(ProviderError, match=r"points to http://(localhost|example\.org), which is not followed"):
+        get()
+    assert len(server.seen) == 1
+    assert not get.path.exists()
+
+
+def test_a_redirect_within_the_host_is_followed(get, server, sample):
+    server.files["/moved.gz"] = BODY
+    server.fault(PATH, sample.Fault(status=302, headers={"Location": "/moved.gz"}))
+    get()
+    assert get.path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "followed"),
+    [
+        ("https://huggingface.co/a", "https://cas-bridge.xethub.hf.co/b", True),
+        ("https://mirror.org/a", "https://cdn-lfs.huggingface.co/b", True),
+        ("https://huggingface.co/a", "http://cas-bridge.xethub.hf.co/b", False),
+        ("https://huggingface.co/a", "https://nothf.co/b", False),
+        ("https://huggingface.co/a", "https://hf.co.evil.org/b", False),
+        ("https://host.org/a", "http://host.org/b", False),
+        ("https://host.org/a", "https://host.org/b", True),
+    ],
+)
+def test_redirects_lead_to_the_same_host_or_the_hubs_storage(start, target, followed):
+    answer = httpx.Response(302, headers={"Location": target}, request=httpx.Request("GET", start))
+    with contextlib.nullcontext() if followed else pytest.raises(ProviderError, match="is not followed"):
+        _check_redirect(answer)
 
 
 def test_logins_and_keys_are_not_shown():
@@ -402,7 +436,7 @@ def test_progress_counts_megabytes_and_starts_where_a_resumed_file_stands(get, s
         bars.append((what, total, []))
         yield lambda amount=1: bars[-1][2].append(amount)
 
-    monkeypatch.setattr("lexicell.sources._download.progress", record)
+    monkeypatch.setattr("lexicell._download.progress", record)
     get()
     first, second = bars
     assert first[:2] == second[:2] == ("downloading file.gz (MB)", 4)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lexicell._download import Waits
 from lexicell._errors import InputError, ProviderError
 from lexicell.sources import get
-from lexicell.sources._http import Waits
 from lexicell.sources.ncbi import NcbiSource
 from lexicell.store import cache_dir
 
@@ -148,7 +149,7 @@ class TestMapping:
             columns = ["row", "gene_id", "symbol", "matched_by", "note"]
             return pd.DataFrame([rows.get(n, (-1, "", "", "", "")) for n in names], columns=columns, index=names)
 
-        monkeypatch.setattr("lexicell.sources._resolve.bundled_match", known)
+        monkeypatch.setattr("lexicell.sources.names.lookup.bundled_match", known)
         found = one(make(), "OTHERNAME")
         assert (found["gene_id"], found["matched_by"], found["text"]) == ("6647", "previous", SOD1)
         assert "bundled table" in found["note"]
@@ -251,9 +252,7 @@ class TestTemplates:
             ({"template": "{symbol}[ [{name}]]"}, "bracket without its partner"),
             ({"max_words": 0}, "at least 1, not 0"),
             ({"mask_terms": "copper"}, r"pass \['copper'\]"),
-            ({"via": "pigeon"}, "unknown way to reach NCBI"),
             ({"refresh": True, "offline": True}, "cannot go with offline"),
-            ({"via": "web", "offline": True}, "need via='files'"),
             ({"uniprot": "no-such-file.tsv"}, "no file 'no-such-file.tsv'"),
         ],
     )
@@ -413,7 +412,7 @@ class TestSnapshots:
         [(b"#tax_id\tGeneID\tText\n9606\t1\tx\n", "without Source, Summary"), (b"9606\t1\tRefSeq\tx\n", "first line")],
         ids=["columns-missing", "no-header"],
     )
-    def test_a_file_of_another_kind_is_recognised(self, ncbi, body, message):
+    def test_a_file_of_another_kind_is_recognized(self, ncbi, body, message):
         ncbi.files["/gene_summary.gz"] = gzip.compress(body)
         with pytest.raises(InputError, match=message):
             make().texts(["SOD1"], organism="human")
@@ -424,7 +423,7 @@ class TestSnapshots:
         assert one(make(), "SOD1")["text"] == SOD1
 
     def test_blocks_are_joined_without_losing_a_row(self, ncbi, sample, monkeypatch):
-        monkeypatch.setattr("lexicell.sources._ncbi_files._BLOCK", 37)
+        monkeypatch.setattr("lexicell.sources.ncbi.files._BLOCK", 37)
         assert one(make(), "SOD1")["text"] == SOD1
         assert one(make(), "Tardbp", "mouse")["summary_source"] == "RefSeq"
 
@@ -434,73 +433,42 @@ class TestSnapshots:
         assert one(make(), "SOD1")["text"] == SOD1
 
 
-class TestFreezing:
-    def test_a_frozen_folder_gives_the_same_texts_without_server_and_cache(self, ncbi, tmp_path, monkeypatch):
+class TestCopied:
+    def test_a_copied_snapshot_gives_the_same_texts_without_server_and_ncbis_files(self, ncbi, tmp_path, monkeypatch):
         names = ["Sod1", "Tardbp", "ENSMUSG00000022982.5", "nothing"]
-        source = make(include_go=True, max_words=12, mask_terms=["zinc"])
-        before = source.texts(names, organism="mouse")
-        source.freeze(tmp_path / "frozen")
+        options = {"include_go": True, "max_words": 12, "mask_terms": ["zinc"]}
+        before = make(**options).texts(names, organism="mouse")
         ncbi.close()
-        monkeypatch.setenv("LEXICELL_CACHE_DIR", str(tmp_path / "empty"))
-        after = NcbiSource.from_frozen(tmp_path / "frozen").texts(names, organism="mouse")
+        made = _manifest().parent
+        there = tmp_path / "there" / "ncbi" / made.name
+        shutil.copytree(made, there, ignore=shutil.ignore_patterns("gene*.gz", "*.gene_info.gz"))
+        shutil.copytree(made / "tables", there / "tables", dirs_exist_ok=True)
+        monkeypatch.setenv("LEXICELL_CACHE_DIR", str(tmp_path / "there"))
+        after = make(offline=True, **options).texts(names, organism="mouse")
         assert list(after.texts) == list(before.texts)
         assert after.provenance == before.provenance
         assert after.table.equals(before.table)
-        assert not (tmp_path / "empty").exists()
 
-    def test_options_can_be_changed_when_opening(self, ncbi, tmp_path):
-        source = make(max_words=3)
-        source.freeze(tmp_path / "frozen", organism="human")
-        assert one(NcbiSource.from_frozen(tmp_path / "frozen"), "SOD1")["words"] == 3
-        assert one(NcbiSource.from_frozen(tmp_path / "frozen", max_words=4), "SOD1")["words"] == 4
+    @pytest.mark.parametrize("victim", ["genes_9606.tsv.gz", "history_9606.tsv.gz"])
+    def test_a_changed_table_is_found_out(self, ncbi, victim):
+        make().texts(["SOD1"], organism="human")
+        path = _manifest().parent / "tables" / victim
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"6647", b"6648")))
+        with pytest.raises(InputError, match=r"hash differs; .*copy the folder again"):
+            make(offline=True).texts(["SOD1"], organism="human")
 
-    @pytest.mark.parametrize("victim", ["tables/genes_9606.tsv.gz", "tables/history_9606.tsv.gz", "manifest.json"])
-    def test_a_changed_file_is_found_out(self, ncbi, tmp_path, victim):
-        make().freeze(tmp_path / "frozen", organism="human")
-        path = tmp_path / "frozen" / victim
-        raw = path.read_bytes()
-        if victim == "manifest.json":
-            path.write_bytes(raw.replace(b'"max_words": null', b'"max_words": 5'))
-        else:
-            path.write_bytes(gzip.compress(gzip.decompress(raw).replace(b"6647", b"6648")))
-        with pytest.raises(InputError, match=r"hash differs; copy the frozen folder again|was changed after it was"):
-            NcbiSource.from_frozen(tmp_path / "frozen")
-
-    def test_a_table_cut_short_is_found_out(self, ncbi, tmp_path):
-        make().freeze(tmp_path / "frozen", organism="human")
-        path = tmp_path / "frozen" / "tables" / "genes_9606.tsv.gz"
+    def test_a_table_cut_short_is_found_out(self, ncbi):
+        make().texts(["SOD1"], organism="human")
+        path = _manifest().parent / "tables" / "genes_9606.tsv.gz"
         path.write_bytes(path.read_bytes()[:-9])
         with pytest.raises(InputError, match=r"genes_9606.tsv.gz cannot be read"):
-            NcbiSource.from_frozen(tmp_path / "frozen")
+            make().texts(["SOD1"], organism="human")
 
-    def test_a_species_that_was_not_frozen(self, ncbi, tmp_path):
-        make().freeze(tmp_path / "frozen", organism="human")
-        with pytest.raises(InputError, match="frozen for human, not for mouse; freeze it again"):
-            NcbiSource.from_frozen(tmp_path / "frozen").texts(["Sod1"], organism="mouse")
-
-    def test_nothing_was_asked_for_yet(self, ncbi, tmp_path):
-        with pytest.raises(InputError, match="name the organism"):
-            make().freeze(tmp_path / "frozen")
-
-    def test_a_folder_that_is_not_frozen(self, ncbi, tmp_path):
-        with pytest.raises(InputError, match=r"holds no manifest\.json"):
-            NcbiSource.from_frozen(tmp_path)
+    def test_no_table_depends_on_the_machines_compressor(self, ncbi):
         make().texts(["SOD1"], organism="human")
-        with pytest.raises(InputError, match="not a frozen snapshot"):
-            NcbiSource.from_frozen(_manifest().parent)
-        with pytest.raises(InputError, match="holds a manifest of something else"):
-            make().freeze(_manifest().parent, organism="human")
-
-    def test_a_frozen_folder_can_be_frozen_again(self, ncbi, tmp_path):
-        make().freeze(tmp_path / "one", organism="human")
-        NcbiSource.from_frozen(tmp_path / "one").freeze(tmp_path / "two", organism="human")
-        assert one(NcbiSource.from_frozen(tmp_path / "two"), "SOD1")["text"] == SOD1
-
-    def test_no_file_of_a_frozen_folder_depends_on_the_machines_compressor(self, ncbi, tmp_path):
-        make().freeze(tmp_path / "frozen", organism="human")
-        path = tmp_path / "frozen" / "tables" / "genes_9606.tsv.gz"
+        path = _manifest().parent / "tables" / "genes_9606.tsv.gz"
         path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 1))
-        assert one(NcbiSource.from_frozen(tmp_path / "frozen"), "SOD1")["text"] == SOD1
+        assert one(make(), "SOD1")["text"] == SOD1
 
 
 def _manifest() -> Path:

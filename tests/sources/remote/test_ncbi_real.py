@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lexicell import emb
-from lexicell.sources._table import GeneTable
+from lexicell.sources._gene_table import GeneTable
 from lexicell.sources.ncbi import NcbiSource
 
 

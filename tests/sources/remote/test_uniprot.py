@@ -1,20 +1,17 @@
-"""UniProt's exports and web service, with entries written for these tests."""
+"""UniProt's exports, with entries written for these tests."""
 
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lexicell._errors import InputError, ProviderError
+from lexicell._errors import InputError
 from lexicell.sources import get
-from lexicell.sources._http import Waits
-from lexicell.sources._uniprot_files import clean_function, from_row, read_export, to_row
 from lexicell.sources.ncbi import NcbiSource
-from lexicell.sources.uniprot import UniprotSource
+from lexicell.sources.uniprot import UniprotSource, clean_function, read_export
 
 HEADER = ["Entry", "Reviewed", "Protein names", "Gene Names", "Organism (ID)", "Function [CC]", "GeneID", "Ensembl"]
 ROWS = [
@@ -100,42 +97,24 @@ class TestExport:
         with pytest.raises(InputError, match=r"has no entry of pig \(taxon 9823\)"):
             UniprotSource(export).texts(["SOD1"], organism="pig")
 
-    def test_json_and_gzip(self, tmp_path):
-        entry = {
-            "entryType": "UniProtKB reviewed (Swiss-Prot)", "primaryAccession": "P00441",
-            "organism": {"taxonId": 9606}, "genes": [{"geneName": {"value": "SOD1"}, "synonyms": [{"value": "ALS1"}]}],
-            "proteinDescription": {"recommendedName": {"fullName": {"value": "Superoxide dismutase [Cu-Zn]"}}},
-            "comments": [
-                {"commentType": "FUNCTION", "molecule": "Isoform 2", "texts": [{"value": "Own part."}]},
-                {"commentType": "FUNCTION", "texts": [{"value": "Destroys radicals (PubMed:1)."}]},
-                {"commentType": "SUBUNIT", "texts": [{"value": "Homodimer."}]},
-            ],
-            "uniProtKBCrossReferences": [
-                {"database": "GeneID", "id": "6647"},
-                {"database": "Ensembl", "id": "ENST00000270142.11",
-                 "properties": [{"key": "GeneId", "value": "ENSG00000142168.17"}]},
-            ],
-        }  # fmt: skip
-        path = tmp_path / "export.json.gz"
-        path.write_bytes(gzip.compress(json.dumps({"results": [entry]}).encode()))
-        (found,) = read_export(path)
-        assert found.function == "Destroys radicals. Isoform 2: Own part."
-        assert found.gene_ids == ("6647",)
-        assert found.ensembl == ("ENSG00000142168",)
-        assert found.reviewed
-        assert from_row(to_row(found)) == found
-        assert one(UniprotSource(path, template="{function}"), "SOD1")["text"] == found.function
+    def test_gzip(self, export, tmp_path):
+        path = tmp_path / "export.tsv.gz"
+        path.write_bytes(gzip.compress(export.read_bytes()))
+        found = {protein.accession: protein for protein in read_export(path)}
+        assert found["P00441"].function == "Destroys radicals within cells."
+        assert found["P00441"].gene_ids == ("6647",)
+        assert found["P00441"].reviewed
+        assert one(UniprotSource(path, template="{function}"), "SOD1")["text"] == found["P00441"].function
 
     @pytest.mark.parametrize(
         ("content", "message"),
         [
             ("Entry\tFunction [CC]\nP1\tFUNCTION: x.\n", r"'Entry', 'Function \[CC\]'; needed are"),
             ("Entry\tGene Names\nP1\tSOD1\n", "needed are 'Function"),
-            ("{", "not a JSON export"),
-            ('{"results": [{"entryType": "x"}]}', "not a JSON export"),
+            ("{", "needed are 'Function"),
             (tsv([]), "holds no UniProt entries"),
         ],
-        ids=["no-gene", "no-function", "broken-json", "other-json", "empty"],
+        ids=["no-gene", "no-function", "json", "empty"],
     )
     def test_a_file_that_is_no_export(self, tmp_path, content, message):
         path = tmp_path / "x.tsv"
@@ -161,64 +140,20 @@ class TestExport:
         )
 
 
-class TestService:
-    @pytest.fixture
-    def service(self, server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-        header = ["Entry", "Reviewed", "Organism (ID)", "Gene Names (primary)", "Gene Names (synonym)", "Protein names",
-                  "Function [CC]", "GeneID", "Ensembl"]  # fmt: skip
-        rows = [["P00441", "reviewed", "9606", "SOD1", "ALS1", "Superoxide dismutase", ROWS[1][5], "6647;", ""]]
-        server.files["/uniprotkb/stream"] = gzip.compress(tsv(rows, header).encode())
-        server.etags["/uniprotkb/stream"] = ""
-        server.last_modified = None
-        monkeypatch.setenv("LEXICELL_UNIPROT_URL", server.url)
-        return server
-
-    def test_one_request_a_species_and_then_the_cache(self, service):
-        assert one(UniprotSource(), "SOD1")["accession"] == "P00441"
-        assert one(UniprotSource(), "ALS1")["accession"] == "P00441"
-        (seen,) = service.seen
-        assert seen.query["query"] == ["(organism_id:9606) AND (reviewed:true)"]
-        assert seen.query["format"] == ["tsv"]
-        assert "xref_geneid" in seen.query["fields"][0]
-
-    def test_refresh_asks_again_once(self, service):
-        one(UniprotSource(), "SOD1")
-        source = UniprotSource(refresh=True)
-        one(source, "SOD1")
-        one(source, "SOD1")
-        assert len(service.seen) == 2
-
-    def test_offline(self, service):
-        with pytest.raises(InputError, match="offline forbids to download"):
-            UniprotSource(offline=True).texts(["SOD1"], organism="human")
-        one(UniprotSource(), "SOD1")
-        assert one(UniprotSource(offline=True), "SOD1")["accession"] == "P00441"
-
-    def test_a_refusal_leaves_nothing_behind(self, service, sample):
-        service.fault("/uniprotkb/stream", sample.Fault(status=400))
-        with pytest.raises(ProviderError, match="HTTP status 400"):
-            UniprotSource().texts(["SOD1"], organism="human")
-        assert one(get("uniprot", waits=Waits(tries=1)), "SOD1")["accession"] == "P00441"
-
-    def test_it_can_be_added_to_ncbis_texts_and_frozen_with_them(self, service, ncbi, tmp_path, monkeypatch):
-        service.last_modified = "Mon, 06 Jan 2025 03:00:00 GMT"
-        source = NcbiSource(uniprot=True)
+class TestWithNcbi:
+    def test_it_can_be_added_to_ncbis_texts(self, ncbi, export):
+        source = NcbiSource(uniprot=export)
         found = source.texts(["SOD1", "TARDBP"], organism="human")
         assert found.texts[0].endswith("motor neuron disease. Destroys radicals within cells.")
         assert list(found.table["text_source"]) == ["RefSeq summary and UniProt function", "Alliance summary"]
-        assert found.provenance["uniprot"]["retrieved"]
-        source.freeze(tmp_path / "frozen")
-        service.close()
-        monkeypatch.setenv("LEXICELL_CACHE_DIR", str(tmp_path / "empty"))
-        again = NcbiSource.from_frozen(tmp_path / "frozen").texts(["SOD1", "TARDBP"], organism="human")
-        assert list(again.texts) == list(found.texts)
-        assert again.provenance == found.provenance
-        table = tmp_path / "frozen" / "tables" / "uniprot_9606.tsv.gz"
-        table.write_bytes(gzip.compress(gzip.decompress(table.read_bytes()).replace(b"radicals", b"everything")))
-        with pytest.raises(InputError, match="hash differs"):
-            NcbiSource.from_frozen(tmp_path / "frozen")
+        assert found.provenance["uniprot"]["file"] == "uniprot.tsv"
 
     def test_a_mouse_gene_told_by_its_human_orthologue_has_the_human_function(self, ncbi, export):
         source = NcbiSource(uniprot=export)
         assert one(source, "Sod1", "mouse")["text"].endswith("Destroys radicals within cells.")
         assert one(source, "Mus1", "mouse")["text"].endswith("Known in the mouse alone. Only in mice.")
+
+    def test_the_registry_makes_it_from_a_path(self, export):
+        assert one(get(f"uniprot:{export}"), "SOD1")["accession"] == "P00441"
+        with pytest.raises(InputError, match="uniprot:PATH"):
+            get("uniprot")

@@ -1,0 +1,297 @@
+"""The pipeline behind ``lexicell run`` and ``lexicell demo``: from cells to embedding, clusters and a report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from . import __version__
+from ._errors import InputError, check_choice, check_key
+from ._expression import DEFAULT_SLOT, Expression
+from ._files import check_folder, write_file
+from ._io import read_cells, write_cells, write_table
+from ._keys import COVERAGE, UNS, X_EXPRESSION, X_FUSED, X_TEXT, leiden, prefix
+from .core.donors.design import StudyDesign
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from .core.genes.embedding import GeneEmbedding
+
+__all__ = ["Settings", "demo", "run", "run_file"]
+
+_REPRESENTATIONS = {"fused": X_FUSED, "text": X_TEXT, "expression": X_EXPRESSION}
+
+# What a run writes into its folder; the mark is the one that only a run writes.
+_MARK = "run.json"
+_FILES = ("genes.tsv", "comparison.tsv", "clusters.tsv", _MARK, "vulnerability.tsv", "cells.h5ad", "report.html")
+
+# Proteostasis: proteasome subunits and chaperones, as far as the 765 genes of the demo's data hold them.
+_DEMO_PROGRAM = (
+    "PSMA7 PSMB2 PSMB6 PSMC3 PSMC5 PSMD7 PSMD13 PSME2 PSMG2 POMP ADRM1 SQSTM1 STUB1 "
+    "HSPB1 HSPD1 HSP90AB1 DNAJB1 DNAJC7 CCT3 CCT6A CCT8 TCP1 CALR"
+)
+
+
+def check_output(output: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
+    """Check that a run can write into the folder `output`, and would replace only what an earlier run wrote."""
+    return check_folder(output, _FILES, mark=_MARK, words='"lexicell"', inputs=inputs)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is done.
+
+    Parameters
+    ----------
+    organism, source, embedder, id_column
+        As in :func:`lexicell.emb.genes`.
+    expression
+        Which matrix holds the expression.
+    preset, top_n
+        As in :func:`lexicell.emb.cells`.
+    use_rep
+        What is shown in the report: ``"fused"``, ``"text"`` or ``"expression"``.
+    cell_type
+        Column of ``obs`` with known labels, to compare the clusters with.
+    condition, reference, donor
+        With all three and `cell_type`, also tests which types the condition changes; as in
+        :func:`lexicell.tl.vulnerability`.
+    resolution
+        Leiden resolution.
+    min_genes
+        A run is refused if fewer genes than this, and less than half of them, have a text.
+    rng
+        Random seed.
+    title
+        Heading of the report.
+    """
+
+    organism: str | None = None
+    source: str = "bundled"
+    embedder: str | None = None
+    id_column: str | None = None
+    expression: Expression = DEFAULT_SLOT
+    preset: str = "whitened"
+    top_n: int | str | None = "preset"
+    use_rep: str = "fused"
+    cell_type: str | None = None
+    condition: str | None = None
+    reference: str | None = None
+    donor: str | None = None
+    resolution: float = 1.0
+    min_genes: int = 20
+    rng: int = 0
+    title: str = "Cells in words"
+
+
+def run(
+    adata: AnnData, output: str | Path, settings: Settings | None = None, *, say: Callable[[str], None] = print
+) -> pd.DataFrame:
+    """Embed, fuse, cluster, compare with expression PCA, and write everything into one folder.
+
+    Returns the comparison: one row per representation, with the number of clusters and, with `cell_type`, the adjusted
+    Rand index with it. `adata` gets the keys that the single functions write.
+    """
+    settings = settings or Settings()
+    output = check_output(output)
+    design = _check(adata, settings)
+    started = time.perf_counter()
+    genes = _embed(adata, settings, say)
+    table = _cluster(adata, settings, say)
+    shift = None
+    if design is not None:
+        shift = _vulnerability(adata, design, rng=settings.rng, say=say)
+    _write(adata, output, settings, genes, table, shift)
+    say(f"written     {output / 'report.html'} and the tables beside it, in {time.perf_counter() - started:.0f} s")
+    return table
+
+
+def _check(adata: AnnData, settings: Settings) -> StudyDesign | None:
+    """Check columns and design before the long work begins; the design, if conditions are to be compared."""
+    check_choice(settings.use_rep, _REPRESENTATIONS, "representation")
+    names = ("cell_type", "condition", "reference", "donor")
+    given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    for name, column in given.items():
+        if name != "reference":
+            check_key(column, adata.obs.columns, "column in obs")
+    if set(given) <= {"cell_type"}:
+        return None
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise InputError(f"to compare conditions, name all of {', '.join(names)}; missing: {', '.join(missing)}")
+    design = StudyDesign(**given)
+    design.check(adata.obs)
+    return design
+
+
+def _embed(adata: AnnData, settings: Settings, say: Callable[[str], None]) -> GeneEmbedding:
+    """Write the three representations into `adata`; the gene vectors behind them."""
+    from . import emb
+
+    counts = asdict(settings.expression)
+    genes = emb.genes(
+        adata,
+        organism=settings.organism,
+        source=settings.source,
+        embedder=settings.embedder,
+        id_column=settings.id_column,
+        use_raw=bool(settings.expression.use_raw),
+    )
+    if len(genes) < settings.min_genes and len(genes) < 0.5 * len(genes.coverage):
+        raise InputError(
+            f"only {len(genes)} of {len(genes.coverage)} genes have a text, which is too few: check the gene names and "
+            f"organism=, or continue with min_genes={len(genes)}"
+        )
+    emb.cells(adata, genes, preset=settings.preset, top_n=settings.top_n, key_added=X_TEXT, **counts)
+    organism = genes.provenance["organism"]
+    say(f"genes       {len(genes):,} of {len(genes.coverage):,} have a text ({organism}, {settings.source})")
+    covered = float(np.median(adata.obs[COVERAGE]))
+    say(f"cells       {adata.n_obs:,} embedded ({settings.preset}); median share of counts covered {covered:.1%}")
+    emb.expression_pca(adata, **counts)
+    emb.fuse(adata, **counts)
+    return genes
+
+
+def _cluster(adata: AnnData, settings: Settings, say: Callable[[str], None]) -> pd.DataFrame:
+    """Cluster the three representations; one row each, compared with the known labels."""
+    from . import tl
+
+    rows = []
+    for name, key in _REPRESENTATIONS.items():
+        shown = name == settings.use_rep
+        # Maps and repeats take most of the time, and only one representation is shown with them.
+        tl.cluster(
+            adata,
+            use_rep=key,
+            resolution=settings.resolution,
+            umap=shown,
+            n_repeats=5 if shown else 0,
+            rng=settings.rng,
+        )
+        labels = adata.obs[leiden(prefix(key))]
+        row: dict[str, Any] = {"representation": name, "clusters": int(labels.nunique())}
+        if settings.cell_type is not None:
+            row["ari"] = _ari(adata.obs[settings.cell_type], labels)
+        rows.append(row)
+    for row in rows:
+        line = f"clusters    {row['representation']}: {row['clusters']}"
+        if settings.cell_type is not None:
+            line += f", ARI with {settings.cell_type} {row['ari']:.3f}"
+        if row["representation"] == settings.use_rep:
+            line += "  <- in the report"
+        say(line)
+    reason = "as asked"
+    if settings.use_rep == Settings.use_rep:
+        reason = "text and expression together, the default; not chosen by these scores, which vary with data and seed"
+    say(f"report      shows {settings.use_rep}: {reason}")
+    return pd.DataFrame(rows).set_index("representation")
+
+
+def _vulnerability(adata: AnnData, design: StudyDesign, *, rng: int, say: Callable[[str], None]) -> pd.DataFrame:
+    """Test which types the condition changes; the largest shift first."""
+    from . import tl
+
+    tl.vulnerability(adata, design, rng=rng, controls=True)
+    found = adata.uns[UNS][X_TEXT]["vulnerability"]["table"].sort_values("d2", ascending=False)
+    for _, row in found.head(3).iterrows():
+        result = row["status"]
+        if np.isfinite(row["p"]):
+            result = f"family-wise p {row['p_max_t']:.3f} (smallest p possible with these donors: {row['p_floor']:.3f})"
+        say(f"shift       {row['cell_type']}: {result}")
+    return pd.DataFrame(found)
+
+
+def _write(
+    adata: AnnData,
+    output: Path,
+    settings: Settings,
+    genes: GeneEmbedding,
+    table: pd.DataFrame,
+    shift: pd.DataFrame | None,
+) -> None:
+    from ._report import report
+
+    key = _REPRESENTATIONS[settings.use_rep]
+    parameters = {
+        "lexicell": __version__,
+        "organism": genes.provenance["organism"],
+        "source": settings.source,
+        "embedder": genes.provenance["embedder"],
+        "preset": settings.preset,
+        "use_rep": settings.use_rep,
+        "cell_type": settings.cell_type or "",
+        "condition": settings.condition or "",
+        "reference": settings.reference or "",
+        "donor": settings.donor or "",
+        "resolution": settings.resolution,
+        "seed": settings.rng,
+    }
+    columns = [leiden(prefix(key)), COVERAGE]
+    if settings.cell_type is not None:
+        columns.append(settings.cell_type)
+    # First the file that tells a later run that the folder is of its kind.
+    write_file(output / _MARK, lambda p: p.write_text(json.dumps(parameters, indent=2) + "\n"))
+    write_table(genes.coverage, output / "genes.tsv", index=True, index_label="gene")
+    write_table(table, output / "comparison.tsv", index=True)
+    write_table(adata.obs[columns], output / "clusters.tsv", index=True, index_label="cell")
+    if shift is not None:
+        write_table(shift, output / "vulnerability.tsv")
+    write_cells(adata, output / "cells.h5ad")
+    color = [column for column in (settings.cell_type, settings.condition) if column is not None]
+    report(adata, output / "report.html", use_rep=key, color=color, title=settings.title)
+
+
+def _ari(truth: pd.Series, labels: pd.Series) -> float:
+    """Adjusted Rand index over the cells whose label is known."""
+    from sklearn.metrics import adjusted_rand_score
+
+    known = truth.notna().to_numpy()
+    if not known.any():
+        raise InputError(f"the column '{truth.name}' holds no labels")
+    return float(adjusted_rand_score(truth[known].astype(str), labels[known].astype(str)))
+
+
+def run_file(
+    cells: str | Path, output: str | Path, settings: Settings, *, say: Callable[[str], None] = print
+) -> pd.DataFrame:
+    """:func:`run` on a file."""
+    check_output(output, inputs=[cells])
+    return run(read_cells(cells), output, settings, say=say)
+
+
+def demo(output: str | Path, *, rng: int = 0, say: Callable[[str], None] = print) -> pd.DataFrame:
+    """The whole pipeline on real blood cells, and again on a disease planted into them, with its report."""
+    from . import datasets
+
+    output = check_output(output)
+    check_output(output / "planted")
+    settings = Settings(expression=Expression(library_size="n_counts"), cell_type="cell_type", rng=rng)
+    adata = datasets.pbmc68k_counts()
+    say(f"data        {adata.n_obs} blood cells, {adata.n_vars} genes (10x pbmc68k, as shipped with scanpy)")
+    table = run(adata, output, settings, say=say)
+    largest = adata.obs["cell_type"].value_counts().index[:5]
+    target = str(largest[0])
+    planted = datasets.planted_vulnerability(
+        adata[adata.obs["cell_type"].isin(largest)].copy(),
+        cell_type="cell_type",
+        target=target,
+        program=_DEMO_PROGRAM.split(),
+        library_size="n_counts",
+        fold=3.0,
+        fraction=1.0,
+        rng=rng,
+    )
+    say(f"\nplanted     4 + 4 simulated donors from these cells, proteasome and chaperones up threefold in '{target}'")
+    settings = replace(
+        settings, condition="condition", reference="control", donor="donor", title="A planted disease in words"
+    )
+    run(planted, output / "planted", settings, say=say)
+    return table

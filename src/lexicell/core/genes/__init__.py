@@ -1,0 +1,1 @@
+"""Genes as vectors: embedding, gene space, retrieval for phrases, concepts, attribution, programs, perturbation."""

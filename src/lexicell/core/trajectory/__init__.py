@@ -1,0 +1,1 @@
+"""Orders of cells: diffusion pseudotime, branches, intervals, scores and trends along them."""

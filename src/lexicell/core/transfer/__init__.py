@@ -1,0 +1,1 @@
+"""Labels from one data set to another: common axes, classifiers, descriptions."""

@@ -1,0 +1,86 @@
+"""Groups by their highest concepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._errors import InputError
+from .._keys import X_TEXT
+from .._results import find_results
+from . import _draw
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+__all__ = ["concepts"]
+
+
+def concepts(
+    adata: AnnData,
+    *,
+    use_rep: str = X_TEXT,
+    key: str = "concepts",
+    n_concepts: int = 3,
+    ax: Axes | None = None,
+) -> Axes:
+    """Groups by concepts: color and size say how far a group expresses a concept; a ring marks q of at most .05.
+
+    Parameters
+    ----------
+    adata
+        After :func:`lexicell.tl.concepts` with ``groupby``.
+    use_rep, key
+        Where the result is stored: ``uns["lexicell"][use_rep][key]``.
+    n_concepts
+        Each group's highest concepts are shown, for all groups.
+    ax
+        Axes to draw into; None: a new figure.
+
+    Returns
+    -------
+    The Axes.
+
+    Raises
+    ------
+    MissingKeyError
+        If there is no result.
+    InputError
+        If concepts were scored for single cells only.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.cells(adata, lx.emb.genes(adata), preset="whitened", library_size="n_counts")
+    >>> lx.tl.concepts(adata, groupby="cell_type")
+    >>> axes = lx.pl.concepts(adata)
+    """
+    result = find_results(adata, use_rep, key, f"lexicell.tl.concepts(adata, use_rep='{use_rep}')")[key]
+    if "table" not in result:
+        raise InputError("concepts were scored for cells only; call lexicell.tl.concepts with groupby=")
+    table = result["table"]
+    z = table.pivot(index="group", columns="concept", values="z")
+    groups = sorted(z.index, key=_draw._natural)
+    chosen: list[str] = []
+    for group in groups:
+        chosen += [c for c in z.loc[group].nlargest(n_concepts).index if c not in chosen]
+    shown = z.loc[groups, chosen].to_numpy()
+    ax = _draw.new_axes(ax, (2.8 + 0.38 * len(groups), max(2.6, 1.2 + 0.26 * len(chosen))))
+    x, y = np.meshgrid(np.arange(len(groups)), np.arange(len(chosen)))
+    values = shown.T
+    limit = float(np.abs(values).max()) or 1.0
+    size = 6 + 120 * np.abs(values) / limit
+    dots = ax.scatter(x, y, c=values, s=size, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="none")
+    if "q" in table:
+        q = table.pivot(index="group", columns="concept", values="q").loc[groups, chosen].to_numpy().T
+        sure = np.nan_to_num(q, nan=1.0) <= 0.05
+        ax.scatter(x[sure], y[sure], s=size[sure] + 25, facecolors="none", edgecolors="black", linewidths=0.9)
+    ax.set_xticks(range(len(groups)), groups, rotation=60, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(chosen)), chosen)
+    ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(len(chosen) - 0.4, -0.6))
+    ax.figure.colorbar(dots, ax=ax, label="z against random gene sets", shrink=0.7)
+    _draw.light_frame(ax)
+    return ax

@@ -1,0 +1,45 @@
+"""Which types are there, and which fits each cell: planted types, and slow sums."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from lexicell.core.transfer.annotate import few_shot, type_scores, types_found
+
+
+def _planted(rng):
+    """Changes of 4 groups over 200 genes, and 6 types of 10 genes each; group k expresses the genes of type k."""
+    changes = rng.normal(size=(4, 200)) * 0.1
+    sets = np.zeros((6, 200))
+    for k in range(6):
+        sets[k, 10 * k : 10 * k + 10] = 0.1
+        if k < 3:
+            changes[k, 10 * k : 10 * k + 10] += 1
+    return changes, sp.csr_matrix(sets)
+
+
+def test_groups_stand_out_for_their_type_and_absent_types_for_none(rng):
+    changes, sets = _planted(rng)
+    assert types_found(changes, sets, rng.random(200)).tolist() == [0, 1, 2, -1]
+
+
+def test_with_shuffled_genes_hardly_a_type_is_found(rng):
+    changes, sets = _planted(rng)
+    found = [types_found(changes[:, rng.permutation(200)], sets, rng.random(200)) for _ in range(20)]
+    assert (np.stack(found) >= 0).mean() < 0.15
+
+
+def test_scores_equal_a_loop(rng):
+    z = rng.normal(size=(30, 40))
+    sets = sp.random(3, 40, density=0.3, random_state=1, format="csr")
+    total = np.asarray([[sum(sets[t, g] * z[c, g] for g in range(40)) for t in range(3)] for c in range(30)])
+    expected = (total - total.mean(axis=0)) / total.std(axis=0)
+    assert type_scores(sp.csr_matrix(z), np.zeros(40), sets) == pytest.approx(expected, abs=1e-9)
+
+
+def test_few_examples_find_their_like(rng):
+    kind = np.repeat(np.arange(3), 30)
+    cells = 5 * np.eye(8)[kind] + rng.normal(size=(90, 8))
+    codes = np.full(90, -1)
+    codes[[0, 1, 30, 31, 60, 61]] = kind[[0, 1, 30, 31, 60, 61]]
+    assert (few_shot(cells, codes, 3).argmax(axis=1) == kind).mean() > 0.9
