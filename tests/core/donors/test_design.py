@@ -124,3 +124,21 @@ def test_the_report_says_what_can_be_shown():
     said = " ".join(found["warnings"])
     for words in ("'batch' is aligned with the condition", "0.56 times", "too few donors for p <= .05 in 1 of 2 tests"):
         assert words in said
+
+
+def test_the_report_states_the_smallest_p_that_covariates_leave():
+    obs = table(n=4).assign(sex=lambda o: np.where(o["who"].str[-1].isin(["0", "1"]), "F", "M"))
+    # Of the 70 splits only those that swap donors of one sex give the p of an enormous effect: not one order of 2,000.
+    (smallest,) = design_report(check(obs, covariates=["sex"]), obs)["comparisons"]["smallest_p"]
+    assert smallest == pytest.approx(2 / 70, abs=0.01)
+
+
+def test_sections_named_as_donors_are_pointed_out():
+    obs = table(n=6).assign(
+        section=lambda o: o["who"], patient=lambda o: o["state"] + (o["who"].str[-1].astype(int) // 2).astype(str)
+    )
+    said = " ".join(design_report(check(obs, donor="section"), obs)["warnings"])
+    assert "'patient' has 6 levels for the 12 of 'section'" in said
+    assert "pass donor='patient'" in said
+    alike = obs.assign(patient=obs["section"].str.upper())
+    assert "levels for the" not in " ".join(design_report(check(alike, donor="section"), alike)["warnings"])

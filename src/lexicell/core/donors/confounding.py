@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..._errors import choices
 from .design import Comparison, Study
 
-__all__ = ["confounded_columns", "recorded_depth", "unequal_depth"]
+__all__ = ["coarser_donors", "confounded_columns", "recorded_depth", "unequal_depth"]
 
 # Columns named otherwise are not looked at. Short words count only where they stand alone: "age" is not in "coverage".
 _TECHNICAL = re.compile(
@@ -19,6 +19,8 @@ _TECHNICAL = re.compile(
     r"post.?mortem|protocol|platform|version|processing|center|ethnic|ancestry|sequenc|dissociat|capture",
     re.IGNORECASE,
 )
+# What people and animals are called. A column of these with fewer names than the donors have may hold the true donors.
+_PEOPLE = re.compile(r"(?<![a-z])(donor|patient|subject|individual|participant|person|mouse|animal)", re.IGNORECASE)
 _DEPTH = ("n_counts", "total_counts", "nCount_RNA", "n_umi", "nUMI")
 
 
@@ -58,6 +60,26 @@ def confounded_columns(study: Study, obs: pd.DataFrame) -> list[str]:
         if not comparison.is_paired:
             for column in columns:
                 found += _column_warning(study, comparison, obs[column])
+    return found
+
+
+def coarser_donors(study: Study, obs: pd.DataFrame) -> list[str]:
+    """One warning per column of people or animals that unites several donors of the study: sections are not donors."""
+    known = study.sample_codes >= 0
+    donors = obs.loc[known, study.design.donor].astype(str)
+    found = []
+    for column in obs.columns:
+        if column == study.design.donor or not _PEOPLE.search(str(column)) or obs.loc[known, column].isna().any():
+            continue
+        owners = obs.loc[known, column].astype(str).groupby(donors.to_numpy())
+        per_donor = owners.first()
+        if (owners.nunique() > 1).any() or not 1 < per_donor.nunique() < len(per_donor):
+            continue
+        found.append(
+            f"'{column}' has {per_donor.nunique()} levels for the {len(per_donor)} of '{study.design.donor}': if those "
+            f"are samples or sections of the same people or animals, pass donor='{column}'; samples of one donor are "
+            "not independent, and p would be too small"
+        )
     return found
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .confounding import confounded_columns, recorded_depth, unequal_depth
+from .confounding import coarser_donors, confounded_columns, recorded_depth, unequal_depth
 from .design import MIN_DONORS, Study
 from .shift import Design
-from .vulnerability import _why_not
+from .vulnerability import _why_not, smallest_p
 
 __all__ = ["design_report"]
 
@@ -45,7 +45,7 @@ def design_report(study: Study, obs: pd.DataFrame) -> dict[str, Any]:
                 "design": comparison.design.kind,
                 "donors_case": case,
                 "donors_reference": reference,
-                "smallest_p": _smallest_p(comparison.design, study.design.n_permutations),
+                "smallest_p": _smallest_p(comparison.design, study),
             }
         )
         counts = comparison.arm_counts(study.counts)
@@ -62,12 +62,12 @@ def design_report(study: Study, obs: pd.DataFrame) -> dict[str, Any]:
                     "donors_reference": own.arms[1],
                     "cells_case": int(cells[0]),
                     "cells_reference": int(cells[1]),
-                    "smallest_p": np.nan if reason else _smallest_p(own, study.design.n_permutations),
+                    "smallest_p": np.nan if reason else _smallest_p(own, study),
                     "status": reason or "can be tested",
                 }
             )
     samples = [f"{row.donor} ({row.condition})" for row in study.samples.itertuples()]
-    warnings = [*study.notes, *confounded_columns(study, obs)]
+    warnings = [*study.notes, *coarser_donors(study, obs), *confounded_columns(study, obs)]
     depth = recorded_depth(obs)
     if depth is not None:
         warnings += unequal_depth(study, depth)
@@ -86,8 +86,5 @@ def design_report(study: Study, obs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _smallest_p(design: Design, n_permutations: int) -> float:
-    """The smallest p that a shift can reach; mirrored arrangements give the same distance."""
-    rows = design.permutations(n_draws=n_permutations, rng=0)
-    ties = 2 if design.symmetric and rows.exact else 1
-    return ties / len(rows)
+def _smallest_p(design: Design, study: Study) -> float:
+    return smallest_p(design, design.permutations(n_draws=study.design.n_permutations, rng=0))
