@@ -336,7 +336,8 @@ def test_the_traceback_of_a_mistake_is_shown_where_it_is_asked_for(
 
 
 _WAITS = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have been told to ignore it
 import lexicell._pipeline
 from lexicell.cli import main
 

@@ -29,7 +29,8 @@ SEED = 20250507
 # Imports once, then forks a run for each line it reads. In the run, a moment passes before each batch is stored, as on
 # a slow disk, so that a kill can fall there.
 DRIVER = """
-import os, random, sys, time
+import os, random, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have been told to ignore it
 import numpy as np
 import openai, lexicell as lx
 from lexicell.store import Store
