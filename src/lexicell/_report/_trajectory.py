@@ -38,8 +38,6 @@ def _trajectory(ctx: Context) -> Html | None:
     result = found["trajectory"]
     ctx.notices += [str(note) for note in np.atleast_1d(result["notes"])]
     parts = [_opening(use_rep, result), _map(ctx, use_rep), _ends(result), _parts_of_graph(result)]
-    if "fates" in found:
-        parts += [_fates(found["fates"]), _fate_map(ctx, use_rep)]
     if "trends" in found:
         parts.append(tag("h3", "What changes along it"))
         parts.append(tag("p", found["trends"]["params"]["note"], class_="note"))
@@ -109,30 +107,6 @@ def _parts_of_graph(result: dict[str, Any]) -> Html:
     rows = parts[["n_cells", "root", "root_from"]].head(_ROWS).itertuples(name=None)
     note = "The graph is not connected. Pseudotime does not compare between its parts."
     return join([tag("p", note), table("Parts of the graph", columns, rows)])
-
-
-def _fates(found: dict[str, Any]) -> Html:
-    columns = [
-        Column("End"),
-        Column("Cells of the end", number, is_number=True),
-        Column("Mean, all cells", percent, is_number=True),
-        Column("Mean, trunk", percent, is_number=True),
-        Column("Mean, own branch", percent, is_number=True),
-    ]
-    shown = found["table"][["n_terminal", "mean", "mean_trunk", "mean_branch"]]
-    params = found["params"]
-    caption = f"Fate probabilities ({params['method']} {params['version']})"
-    return table(caption, columns, shown.itertuples(name=None))
-
-
-def _fate_map(ctx: Context, use_rep: str) -> Html:
-    from .. import pl
-
-    return figure(
-        pl.fates(ctx.adata, use_rep=use_rep),
-        "Cells in the colors of the ends they lead to, mixed by probability.",
-        "The closer to white, the more open the fate.",
-    )
 
 
 def _trends(ctx: Context, use_rep: str, found: dict[str, Any], kind: str) -> Html:

@@ -141,7 +141,6 @@ def _programs(ctx: Context) -> Html | None:
 
 @section(38, "perturb", "Genes changed on paper")
 def _perturb(ctx: Context) -> Html | None:
-    from .. import pl
 
     parts: list[Html] = []
     for _, result in _results(ctx, "perturb")[:1]:
@@ -159,19 +158,4 @@ def _perturb(ctx: Context) -> Html | None:
             "relative": number_column("Relative to the spread of cells", 2),
         }
         parts += [tag("p", text), frame_table("Movement of each group", result["table"], columns)]
-    for key, result in _results(ctx, "rank_perturbations")[:1]:
-        text = (
-            f"Genes whose removal would move diseased cells toward {result['params']['reference']}. p comes from "
-            "exchanging whole donors. Candidates to look at, not predictions."
-        )
-        drawn = figure(pl.perturb(ctx.adata, use_rep=key, key="rank_perturbations"), "Removals that lead back.")
-        columns = {
-            "cell_type": Column("Cell type"),
-            "gene": Column("Gene"),
-            "closes": percent_column("Closes"),
-            "p": number_column("p", 3),
-            "q": number_column("q", 3),
-        }
-        best = result["table"][result["table"]["rank"] <= 10].head(_ROWS)
-        parts += [tag("p", text), drawn, frame_table("First genes of each cell type", best, columns)]
     return join(parts) if parts else None
