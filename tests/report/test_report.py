@@ -344,8 +344,6 @@ def test_what_tools_of_words_found_stands_in_sections_of_its_own(adata, page_of)
     lx.tl.explain(data, groupby="kind")
     lx.tl.programs(data, n_programs=3, **queries)
     lx.tl.perturb(data, ["g3"], groupby="kind")
-    design = lx.StudyDesign(cell_type="kind", condition="state", reference="well", donor="donor", min_cells=3)
-    lx.tl.rank_perturbations(data, design, only="D")
     page = page_of(data)
     new = ["Concepts asked for", "The genes behind a number", "Gene programs", "Genes changed on paper"]
     assert [h for h in page.headings if h in new] == new

@@ -28,8 +28,6 @@ def _trajectory(ctx: Context) -> Html | None:
     result = found["trajectory"]
     ctx.notices += [str(note) for note in np.atleast_1d(result["notes"])]
     parts = [_opening(use_rep, result), _map(ctx, use_rep), _ends(result), _parts_of_graph(result)]
-    if "fates" in found:
-        parts += [_fates(found["fates"]), _fate_map(ctx, use_rep)]
     if "trends" in found:
         parts.append(tag("h3", "What changes along it"))
         parts.append(note(found["trends"]["params"]["note"]))
@@ -102,28 +100,6 @@ def _parts_of_graph(result: dict[str, Any]) -> Html:
     }
     about = note("The graph is not connected. Pseudotime does not compare between its parts.")
     return join([about, table("Parts of the graph", columns, _named(parts, "part").head(_ROWS))])
-
-
-def _fates(found: dict[str, Any]) -> Html:
-    columns = {
-        "end": Column("End"),
-        "n_terminal": num("Cells of the end"),
-        "mean": share("Mean, all cells"),
-        "mean_trunk": share("Mean, trunk"),
-        "mean_branch": share("Mean, own branch"),
-    }
-    params = found["params"]
-    return table(f"Fate probabilities ({params['method']} {params['version']})", columns, _named(found["table"], "end"))
-
-
-def _fate_map(ctx: Context, use_rep: str) -> Html:
-    from .. import pl
-
-    return figure(
-        pl.fates(ctx.adata, use_rep=use_rep),
-        "Cells in the colors of the ends they lead to, mixed by probability.",
-        "The closer to white, the more open the fate.",
-    )
 
 
 def _trends(ctx: Context, use_rep: str, found: dict[str, Any], kind: str) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ._context import Context, section
-from ._html import Column, Html, details, figure, join, note, num, number, percent, prob, share, table, tag
+from ._html import Column, Html, details, figure, join, note, num, number, prob, share, table, tag
 
 __all__: list[str] = []
 
@@ -114,38 +114,19 @@ def _programs(ctx: Context) -> Html | None:
 
 @section(44, "perturb", "Predicted effect of changing genes")
 def _perturb(ctx: Context) -> Html | None:
-    from .. import pl
-
-    parts: list[Html] = []
     _, result = ctx.find("perturb")
-    if result:
-        params = result["params"]
-        text = (
-            f"The counts of {', '.join(str(t) for t in params['targets'])} times {params['fold']:g}, library size "
-            f"{params['library']}: arithmetic on the embedding. It does not predict how cells would respond."
-        )
-        columns = {
-            "group": Column("Group"),
-            "cells": num("Cells"),
-            "expressing": share("Expressing"),
-            "shift": num("Moved by", 2),
-            "relative": num("Relative to the spread of cells", 2),
-        }
-        parts += [tag("p", text), table("Movement of each group", columns, result["table"])]
-    key, result = ctx.find("rank_perturbations")
-    if result:
-        text = (
-            f"Genes whose removal would move diseased cells toward {result['params']['reference']}. p comes from "
-            "exchanging whole donors. Candidates to look at, not predictions."
-        )
-        drawn = figure(pl.perturb(ctx.adata, use_rep=key, key="rank_perturbations"), "Removals that lead back.")
-        columns = {
-            "cell_type": Column("Cell type"),
-            "gene": Column("Gene"),
-            "closes": Column("Closes", percent, "num"),
-            "p": prob("p"),
-            "q": prob("q"),
-        }
-        best = result["table"][result["table"]["rank"] <= 10].head(_ROWS)
-        parts += [tag("p", text), drawn, table("First genes of each cell type", columns, best)]
-    return join(parts) if parts else None
+    if not result:
+        return None
+    params = result["params"]
+    text = (
+        f"The counts of {', '.join(str(t) for t in params['targets'])} times {params['fold']:g}, library size "
+        f"{params['library']}: arithmetic on the embedding. It does not predict how cells would respond."
+    )
+    columns = {
+        "group": Column("Group"),
+        "cells": num("Cells"),
+        "expressing": share("Expressing"),
+        "shift": num("Moved by", 2),
+        "relative": num("Relative to the spread of cells", 2),
+    }
+    return join([tag("p", text), table("Movement of each group", columns, result["table"])])

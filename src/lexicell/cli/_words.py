@@ -1,4 +1,4 @@
-"""Commands that speak in genes and words: concepts, explain, perturb, rank-perturbations, programs."""
+"""Commands that speak in genes and words: concepts, explain, perturb, programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ._options import (
     CELLS,
     GENE_OPTIONS,
     GENES_FILE,
-    SEED,
     cells_or_table_output,
     gene_table,
     genes_of,
@@ -22,7 +21,6 @@ from ._options import (
     read,
     say,
 )
-from ._vulnerability import CELL_TYPE, CONDITION, DONOR, MIN_CELLS, N_PERMUTATIONS, PAIRED, REFERENCE, design_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,53 +255,6 @@ def perturb(
     adata = read(cells)
     tl.perturb(adata, list(targets), queries=words, use_rep=use_rep, **options)
     _deliver_table(adata, output, use_rep, options["key_added"])
-
-
-@click.command("rank-perturbations")
-@CELLS
-@output_option(cells_or_table_output)
-@CELL_TYPE
-@CONDITION
-@REFERENCE
-@DONOR
-@PAIRED
-@click.option("--only", help="One cell type; default: each in turn.")
-@MIN_CELLS
-@click.option("--min-share", default=0.1, show_default=True, help="Share of diseased cells that express a gene.")
-@click.option("--n-genes", default=50, show_default=True, help="Genes kept per type.")
-@N_PERMUTATIONS
-@USE_REP
-@key_option("rank_perturbations")
-@SEED
-def rank_perturbations(
-    cells: Path,
-    output: Path,
-    only: str | None,
-    min_share: float,
-    n_genes: int,
-    use_rep: str,
-    key_added: str,
-    rng: int,
-    **options: Any,
-) -> None:
-    """Rank genes by how much closer to control their removal brings diseased cells.
-
-    OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
-    """
-    from .. import tl
-
-    adata = read(cells)
-    tl.rank_perturbations(
-        adata,
-        design_of(**options),
-        only=only,
-        min_share=min_share,
-        n_genes=n_genes,
-        use_rep=use_rep,
-        key_added=key_added,
-        rng=rng,
-    )
-    _deliver_table(adata, output, use_rep, key_added)
 
 
 @click.command()

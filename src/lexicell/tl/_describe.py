@@ -1,7 +1,6 @@
 """Describe groups of cells by genes and by words.
 
-A cluster found in the same counts cannot be tested on them, so these are rankings without p values, unless there are
-counts that it was not found in (`tested`).
+A cluster found in the same counts cannot be tested on them, so these are rankings without p values.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ __all__ = [
     "markers",
     "ranking",
     "rest_differences",
-    "tested",
     "tissues_of",
     "words",
 ]
@@ -98,31 +96,6 @@ def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_gen
         }
 
     return ranking(names, np.where(inside.share >= MIN_SHARE, difference, -np.inf), n_genes, entries)
-
-
-def tested(table: pd.DataFrame, values: Values, codes: NDArray[np.int64], names: list[str]) -> pd.DataFrame:
-    """Test each gene of a table of markers against all other cells, in counts that the groups were not found in.
-
-    Returns
-    -------
-    The table with ``difference_test`` (of mean log values in the tested counts), ``p`` (Wilcoxon rank-sum, two-sided,
-    normal approximation with ties) and ``q`` (Benjamini-Hochberg over all rows).
-    """
-    from scipy.stats import false_discovery_control, mannwhitneyu
-
-    table = table.copy()
-    log = sp.csc_matrix(values.log[:, values.rows(table["gene"].to_numpy(dtype=object))])
-    p, difference = np.ones(len(table)), np.zeros(len(table))
-    for row, group in enumerate(table["group"]):
-        x = log[:, [row]].toarray().ravel()
-        inside = codes == names.index(str(group))
-        difference[row] = x[inside].mean() - x[~inside].mean()
-        if x.min() < x.max():
-            p[row] = mannwhitneyu(x[inside], x[~inside], method="asymptotic").pvalue
-    table["difference_test"] = difference
-    table["p"] = p
-    table["q"] = false_discovery_control(p) if len(p) else p
-    return table
 
 
 def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> Floats:
