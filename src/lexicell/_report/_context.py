@@ -85,9 +85,12 @@ class Context:
 
     @cached_property
     def design(self) -> dict[str, str]:
-        """Columns of the study that was compared: ``cell_type``, ``condition``, ``donor``; those that are there."""
+        """Columns of the study: ``cell_type``, ``condition``, ``donor``; those that results name and that are there."""
         params = self.find("vulnerability")[1].get("params", {})
         named = {what: str(params.get(what, "")) for what in ("cell_type", "condition", "donor")}
+        # What CELLxGENE's schema and most studies call it.
+        others = [str(self.find("concepts")[1].get("params", {}).get("donor", "")), "donor", "donor_id"]
+        named["donor"] = next((c for c in [named["donor"], *others] if c in self.adata.obs), "")
         return {what: column for what, column in named.items() if column in self.adata.obs}
 
     @cached_property

@@ -181,7 +181,7 @@ def _word_names(ctx: Context) -> list[str]:
 
 def _add_words(ctx: Context, data: PageData, names: list[str]) -> None:
     """Scores of words: those in the object, and those of the lexicon that results name, which need no model."""
-    for key, table in ctx.adata.obsm.items():
+    for key, table in sorted(ctx.adata.obsm.items()):
         if isinstance(table, pd.DataFrame) and str(key).endswith("concepts"):
             for column in table.columns[: _MOST["words"] - len(data.about["words"])]:
                 entry = data.add_number(table[column].to_numpy()[data.cells], str(column))
@@ -226,7 +226,7 @@ def _add_clusters(ctx: Context, data: PageData) -> None:
 def _add_tables(ctx: Context, data: PageData) -> None:
     """Every table of results on the representation shown and on its text embedding."""
     for key in dict.fromkeys([ctx.use_rep, ctx.text_key]):
-        for tool, found in recorded(ctx.adata, key).items() if key else ():
-            for part, frame in found.items() if isinstance(found, dict) else ():
+        for tool, found in sorted(recorded(ctx.adata, key).items()) if key else ():
+            for part, frame in sorted(found.items()) if isinstance(found, dict) else ():
                 if isinstance(frame, pd.DataFrame) and len(frame):
                     data.add_table(f"{_keys.prefix(key)}_{tool}" + ("" if part == "table" else f"_{part}"), frame)

@@ -102,7 +102,7 @@ class Page {
     this.map = (wanted ? webglMap : canvasMap)(canvas, x, y, on);
     canvas.dataset.kind = this.map.kind;
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    const backdrop = () => this.map.background(dark.matches ? "#161b21" : "#ffffff");
+    const backdrop = () => this.map.background(dark.matches ? "#12161b" : "#ffffff");
     dark.addEventListener("change", backdrop);
     backdrop();
     this.fillChooser();
@@ -304,7 +304,11 @@ class Page {
   async picture() {
     const image = this.map.image();
     const canvas = make("canvas", { width: image.width, height: image.height });
-    canvas.getContext("2d").putImageData(image, 0, 0);
+    const pen = canvas.getContext("2d");
+    // The WebGL map has no background of its own.
+    pen.fillStyle = getComputedStyle(document.body).backgroundColor;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(await createImageBitmap(image), 0, 0);
     const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
     save(`${fileName(`map_${this.shown?.name ?? ""}`)}.png`, blob);
   }
