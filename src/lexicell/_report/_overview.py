@@ -73,6 +73,8 @@ def _map(ctx: Context) -> Html | None:
     key = _keys.umap(_keys.prefix(ctx.use_rep)) if ctx.use_rep else ""
     if key not in ctx.adata.obsm:
         return None
+    from matplotlib.axes import Axes
+
     from .. import pl
 
     own = [str(ctx.clusters["params"]["key_added"])] if ctx.clusters else []
@@ -80,6 +82,7 @@ def _map(ctx: Context) -> Html | None:
     drawn = []
     for column in columns or [None]:
         ax = pl.embedding(ctx.adata, basis=key, color=column, legend="none")
+        assert isinstance(ax, Axes)  # a Figure is of several colors
         ax.set_title("")
         about = f"colored by {column}" if column else "in one color"
         drawn.append(
