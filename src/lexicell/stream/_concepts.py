@@ -139,7 +139,6 @@ def concepts(
             donor=donor,
             min_cells=min_cells,
             n_genes=n_genes,
-            key_added=_keys.CONCEPTS,
         )
         given = _Input(source, values, genes, phrases, groups, params)
         job = _make_job(given)
