@@ -200,7 +200,7 @@ def _make_job(given: _Input) -> Job:
         asked,
         preset="concepts",
         top_n=params["n_genes"],
-        key=params["key_added"],
+        key=_keys.CONCEPTS,
         shard_rows=ranges(values.n_cells, len(given.columns))[0],
     )
 
