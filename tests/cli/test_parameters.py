@@ -109,6 +109,7 @@ DIFFERENT: dict[tuple[str, str], str] = {
     ("concepts", "resume"): _CHOICE,
     ("concepts", "dask"): "phrases are scored as fast as a file is read",
     ("concepts", "n_jobs"): "phrases are scored as fast as a file is read",
+    **{("programs", name): "read as the embedding read it" for name in ("normalization", "library_size")},
     ("explain", "model"): "--classifier names the file of a model, Python the key of a result",
     ("explain", "label"): "which class of the model in --classifier",
     ("explain", "direction"): _ARRAYS,

@@ -50,8 +50,9 @@ def test_cells_and_their_pseudotime(ordered: anndata.AnnData) -> None:
     assert np.allclose(cells.get_array(), ordered.obs["text_pseudotime"])
 
 
-def test_paga_lies_on_the_groups(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trajectory(ordered, use_rep="X_text", threshold=0.01)
+def test_paga_lies_on_the_groups(ordered: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexicell.pl._trajectory._THRESHOLD", 0.01)
+    ax = lx.pl.trajectory(ordered, use_rep="X_text")
     names = ordered.obs["stage"].cat.categories
     medians = [np.median(ordered.obsm["X_text"][(ordered.obs["stage"] == s).to_numpy()], axis=0) for s in names]
     assert np.allclose(collection(ax, "groups"), medians)
@@ -61,7 +62,7 @@ def test_paga_lies_on_the_groups(ordered: anndata.AnnData) -> None:
     assert len(lines) == (weights >= 0.01).sum() > 0
     thick = sorted(0.5 + 3 * weights[weights >= 0.01])
     assert np.allclose(sorted(line.get_linewidth() for line in lines), thick)
-    ax = lx.pl.trajectory(ordered, use_rep="X_text", threshold=2)
+    ax = lx.pl.trajectory(ordered, use_rep="X_text", paga=False)
     assert not [line for line in ax.lines if line.get_gid() == "paga"]
 
 

@@ -28,9 +28,9 @@ OPTIONS = {"design": DESIGN, "positive": "motor", "use_rep": "X_mine"}
 
 def test_scores_model_and_probabilities(tmp_path):
     adata = _cells()
-    lx.tl.classify_vulnerability(adata, contrastive=True, **OPTIONS)
+    lx.tl.classify_vulnerability(adata, **OPTIONS)
     result = adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]
-    assert result["table"]["method"].tolist() == ["logistic regression", "contrastive head, 15 neighbors"]
+    assert result["table"]["method"].tolist() == ["logistic regression"]
     assert (result["table"]["auroc"] > 0.85).all()
     means = adata.obs.groupby("kind", observed=True)["mine_p_vulnerable"].mean()
     assert means["motor"] > 0.7 > 0.4 > means["astro"]

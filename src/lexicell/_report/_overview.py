@@ -54,6 +54,8 @@ def _names(ctx: Context) -> list[str]:
 def _map(ctx: Context) -> Html | None:
     if not ctx.map_key or not ctx.adata.n_obs:
         return None
+    from matplotlib.axes import Axes
+
     from .. import pl
 
     column = next(iter([*([ctx.cluster_column] if ctx.cluster_column else []), *ctx.labels]), None)

@@ -108,7 +108,7 @@ def evaluate(
     if column is None or (label and time):
         raise MissingKeyError("name what to score against: --label, a column of known labels, or --time, one of times")
     # What belongs to one question only is refused with the other.
-    own = {name: options.pop(name) or None for name in ("batch", "order", "root", "branch")}
+    own = {name: options.pop(name) or None for name in ("batch", "order", "root", "branches")}
     useless = [name for name in own if own[name] and (name == "batch") != bool(label)]
     if useless:
         raise InputError(f"--{useless[0]} does nothing with {'--label' if label else '--time'}; leave it out")

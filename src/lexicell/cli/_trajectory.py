@@ -36,7 +36,7 @@ TIME_OPTIONS = _options(
     click.option("--time", help="Column of obs with measured times or ordered stages, instead of --label."),
     click.option("--order", callback=_listed, help="Stages from first to last, with commas, if --time has no order."),
     click.option("--root", help="For --time: a cell name or column=value; default: the cells of the first time."),
-    click.option("--branch", help="For --time: column of obs with true branches, 'trunk' before they separate."),
+    click.option("--branches", help="For --time: column of obs with true branches, 'trunk' before they separate."),
 )
 
 

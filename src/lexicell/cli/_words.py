@@ -89,7 +89,7 @@ def _deliver_table(adata: AnnData, output: Path, use_rep: str, key: str) -> None
 @READ_LAYER
 @READ_RAW
 @USE_REP
-@key_option("text_concepts", "Key of the scores in obsm.")
+@key_option("concepts")
 @GENES_FILE
 @GENE_OPTIONS
 @click.option(
@@ -126,7 +126,7 @@ def concepts(
     table: of the groups with --groupby, else of the cells.
     """
     from .. import Expression, tl
-    from .._keys import UNS
+    from .._keys import UNS, prefix
 
     words = phrases_asked(query, file)
     texts: dict[str, Any] = {"organism": organism, "source": source, "embedder": embedder, "id_column": id_column}
@@ -143,9 +143,9 @@ def concepts(
     tl.concepts(adata, words, use_rep=use_rep, genes=known, expression=expression, **options)
     grouped = options["groupby"] is not None
     table = (
-        adata.uns[UNS][use_rep]["concepts"]["table"].sort_values("z", ascending=False)
+        adata.uns[UNS][use_rep][options["key_added"]]["table"].sort_values("z", ascending=False)
         if grouped
-        else adata.obsm[options["key_added"]]
+        else adata.obsm[f"{prefix(use_rep)}_{options['key_added']}"]
     )
     _deliver(adata, output, table, index=not grouped)
 
@@ -164,7 +164,7 @@ def _stream(
     from .._errors import InputError
     from ..stream import RunSettings, check_run, open_cells
 
-    if options.pop("key_added") != CONCEPTS:
+    if options.pop("key_added") != "concepts":
         raise InputError("--key-added does not go with --stream and its options; leave it out")
     asked = {name: options.pop(name, None) for name in ("layer", "use_raw", "normalization", "library_size")}
     named = {name: value for name, value in asked.items() if value is not None}
@@ -279,9 +279,10 @@ def programs(
 
     OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of programs.
     """
-    from .. import tl
+    from .. import Expression, tl
 
     words = phrases_asked(query, file)
+    expression = Expression(options.pop("layer"), options.pop("use_raw"))
     adata = read(cells)
-    tl.programs(adata, queries=words, use_rep=use_rep, **options)
+    tl.programs(adata, queries=words, use_rep=use_rep, expression=expression, **options)
     _deliver_table(adata, output, use_rep, options["key_added"])

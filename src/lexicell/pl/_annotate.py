@@ -61,20 +61,14 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     ax = _draw.new_axes(ax)
     values = scores[columns].to_numpy(dtype=float)
     size = float(np.abs(values).max()) or 1.0
-    image = ax.imshow(values, cmap="RdBu_r", vmin=-size, vmax=size, aspect="auto")
-    from matplotlib.patches import Rectangle
-
-    # The suggestion of each group is framed.
-    for i, group in enumerate(scores.index):
-        row = table.loc[str(group)]
+    groups = [str(group) for group in scores.index]
+    image = _draw.heat_map(ax, values, groups, columns, cmap="RdBu_r", vmin=-size, vmax=size)
+    for i, group in enumerate(groups):
+        row = table.loc[group]
         if not row["best"]:
             continue
         style = "-" if row["suggested"] == row["best"] else ":"
-        j = columns.index(column_name(row["best"]))
-        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="black", linestyle=style, linewidth=1.4))
-    ax.set(xticks=range(len(columns)), yticks=range(len(scores)), xlabel="suggested type", ylabel="group")
-    ax.set_xticklabels(columns, rotation=40, ha="right", fontsize="small")
-    ax.set_yticklabels([str(g) for g in scores.index], fontsize="small")
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
-    bar.set_label("mean score (sd over cells)", fontsize="small")
+        _draw.frame(ax, i, columns.index(column_name(row["best"])), style)
+    ax.set(xlabel="suggested type", ylabel="group")
+    _draw.color_bar(ax, image, "mean score (sd over cells)")
     return ax

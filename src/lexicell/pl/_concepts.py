@@ -63,7 +63,7 @@ def concepts(
         raise InputError("concepts were scored for cells only; call lexicell.tl.concepts with groupby=")
     table = result["table"]
     z = table.pivot(index="group", columns="concept", values="z")
-    groups = sorted(z.index, key=_draw._natural)
+    groups = sorted(z.index, key=_draw.natural)
     chosen: list[str] = []
     for group in groups:
         chosen += [c for c in z.loc[group].nlargest(n_concepts).index if c not in chosen]
@@ -81,6 +81,6 @@ def concepts(
     ax.set_xticks(range(len(groups)), groups, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(chosen)), chosen)
     ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(len(chosen) - 0.4, -0.6))
-    ax.figure.colorbar(dots, ax=ax, label="z against random gene sets", shrink=0.7)
+    _draw.color_bar(ax, dots, "z against random gene sets")
     _draw.light_frame(ax)
     return ax

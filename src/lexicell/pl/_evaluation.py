@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._errors import InputError, check_key
+from . import _draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,6 +114,5 @@ def _panel(ax: Axes, table: pd.DataFrame, metric: str) -> None:
     ax.tick_params(axis="x", labelsize="small")
     ax.grid(axis="y", color="#eeeeee", linewidth=0.6)
     ax.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
+    _draw.no_frame(ax, "left")
     ax.tick_params(axis="y", length=0)

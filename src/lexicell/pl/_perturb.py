@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["perturb"]
 
+_N_BARS = 20  # groups that are drawn
 
-def perturb(
-    adata: AnnData, *, use_rep: str = X_TEXT, key: str = "perturb", n_bars: int = 20, ax: Axes | None = None
-) -> Axes:
-    """Draw how far the mean of each group moves if genes are changed.
+
+def perturb(adata: AnnData, *, use_rep: str = X_TEXT, key: str = "perturb", ax: Axes | None = None) -> Axes:
+    """Draw how far the mean of each group moves if genes are changed: the 20 groups that move most.
 
     Parameters
     ----------
@@ -29,8 +29,6 @@ def perturb(
         After :func:`lexicell.tl.perturb`.
     use_rep, key
         Where the result is stored: ``uns["lexicell"][use_rep][key]``.
-    n_bars
-        Bars shown at most.
     ax
         Axes to draw into; None: a new figure.
 
@@ -52,7 +50,7 @@ def perturb(
     >>> axes = lx.pl.perturb(adata)
     """
     result = find_results(adata, use_rep, key, f"lexicell.tl.{key}(adata, use_rep='{use_rep}')")[key]
-    table: pd.DataFrame = result["table"].sort_values("relative", ascending=False).head(n_bars)
+    table: pd.DataFrame = result["table"].sort_values("relative", ascending=False).head(_N_BARS)
     ax = _draw.new_axes(ax, (5.0, 1.0 + 0.24 * len(table)))
     names = table["group"].astype(str).tolist()
     _draw.bars(ax, names, table["relative"].to_numpy(dtype=float), [_draw.UP] * len(table))

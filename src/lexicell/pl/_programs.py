@@ -59,8 +59,6 @@ def programs(
     share = mean / np.maximum(mean.max(axis=1, keepdims=True), 1e-12)
     labels = [f"{program}  {name}".strip() for program, name in zip(table["program"], table["name"], strict=True)]
     ax = _draw.new_axes(ax, (3.5 + 0.38 * len(names), 1.4 + 0.27 * len(labels)))
-    image = ax.imshow(share, aspect="auto", cmap="Greens", vmin=0, vmax=1)
-    ax.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(labels)), labels)
-    ax.figure.colorbar(image, ax=ax, label="usage, share of the highest group", shrink=0.7)
+    image = _draw.heat_map(ax, share, labels, names, cmap="Greens", vmin=0, vmax=1)
+    _draw.color_bar(ax, image, "usage, share of the highest group")
     return ax

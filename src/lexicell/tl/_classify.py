@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from .. import __version__
 from .._errors import InputError, check_column, check_key, choices
@@ -20,7 +20,6 @@ from ..core.transfer.classify import (
     LinearClassifier,
     auroc_interval,
     donor_p,
-    fit_contrastive,
     fit_logistic,
     leave_one_donor_out,
     score_predictions,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["classify_vulnerability"]
 
-Floats = NDArray[np.float64]
+_METHOD = "logistic regression"
 
 
 def classify_vulnerability(
@@ -44,8 +43,6 @@ def classify_vulnerability(
     model: LinearClassifier | AnnData | str | Path | None = None,
     use_rep: str = X_TEXT,
     penalty: float = 1.0,
-    contrastive: bool = False,
-    rng: int | np.random.Generator = 0,
     key_added: str = "classify_vulnerability",
     copy: bool = False,
 ) -> AnnData | None:
@@ -76,10 +73,6 @@ def classify_vulnerability(
         Key in ``obsm``. With `model`, in the same gene space as the one the classifier was learned in.
     penalty
         Strength of the L2 penalty.
-    contrastive
-        Also evaluate a supervised contrastive linear head with 15 nearest neighbors, the same way.
-    rng
-        Seed or generator of the head.
     key_added
         Name of the result within ``uns["lexicell"][use_rep]``.
     copy
@@ -93,7 +86,7 @@ def classify_vulnerability(
         Probability of the positive class, float64, from the model without the cell's donor (NaN for cells that were
         left out), or from `model`. Between studies probabilities shift with batch; ranks within a study are safer.
     ``uns["lexicell"][use_rep][key_added]`` (without `model`)
-        ``table``: one row per method: ``auroc`` with ``auroc_low`` and ``auroc_high`` (95 % of draws of whole donors),
+        ``table``, one row: ``method``, ``auroc`` with ``auroc_low`` and ``auroc_high`` (95 % of draws of whole donors),
         ``average_precision``, ``brier``, ``calibration_error``, ``auroc_donor_mean``, and ``p``: if every donor has one
         label only, such as a condition, the share of permutations of the donors' labels, up to 99 besides the observed
         one, with an AUROC at least as large, each fitted anew on up to 20 cells per donor; NaN if labels differ within
@@ -153,37 +146,22 @@ def classify_vulnerability(
         "penalty": float(penalty),
     }
     part = np.asarray(C[used], dtype=np.float64)
-    methods: dict[str, Any] = {"logistic regression": lambda X, t, d: fit_logistic(X, t, d, penalty=penalty)}
-    if contrastive:
-        seed = np.random.default_rng(rng).integers(2**31)
-        methods["contrastive head, 15 neighbors"] = lambda X, t, d: fit_contrastive(X, t, d, rng=int(seed))
-    table, curve, probability = _evaluate(methods, part, y, who)
+    fit = partial(fit_logistic, penalty=penalty)
+    probability = leave_one_donor_out(part, y, who, fit)
+    scores, curve = score_predictions(probability, y, who)
+    low, high = auroc_interval(probability, y, who)
+    row = {"method": _METHOD, "auroc_low": low, "auroc_high": high, "p": donor_p(part, y, who, fit), **scores}
     out = np.full(adata.n_obs, np.nan)
     out[used] = probability
     adata.obs[f"{prefix(use_rep)}_p_vulnerable"] = out
     result = {
-        "table": table,
-        "calibration": curve,
+        "table": stack_tables([pd.DataFrame([row])]),
+        "calibration": stack_tables([curve.assign(method=_METHOD)]),
         "model": fit_logistic(part, y, who, penalty=penalty, about=about).to_dict(),
-        "params": {**about, "donor": design.donor, "contrastive": bool(contrastive)},
+        "params": {**about, "donor": design.donor},
     }
     keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
-
-
-def _evaluate(
-    methods: dict[str, Any], part: Floats, y: NDArray[np.bool_], who: NDArray[Any]
-) -> tuple[pd.DataFrame, pd.DataFrame, Floats]:
-    """Scores and calibration of each method on held-out donors, and the probabilities of the first."""
-    rows, curves, found = [], [], []
-    for name, fit in methods.items():
-        probability = leave_one_donor_out(part, y, who, fit)
-        scores, calibration = score_predictions(probability, y, who)
-        low, high = auroc_interval(probability, y, who)
-        rows.append({"method": name, "auroc_low": low, "auroc_high": high, "p": donor_p(part, y, who, fit), **scores})
-        curves.append(calibration.assign(method=name))
-        found.append(probability)
-    return stack_tables([pd.DataFrame(rows)]), stack_tables(curves), found[0]
 
 
 def _check_space(adata: AnnData, use_rep: str, classifier: LinearClassifier) -> None:

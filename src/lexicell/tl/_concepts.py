@@ -42,7 +42,7 @@ def concepts(
     n_genes: int = N_GENES,
     genes: GeneEmbedding | None = None,
     expression: Expression | None = None,
-    key_added: str = _keys.CONCEPTS,
+    key_added: str = "concepts",
     copy: bool = False,
 ) -> AnnData | None:
     r"""Score cells, and groups of cells, by phrases.
@@ -87,7 +87,7 @@ def concepts(
     expression
         Which matrix is read, and what its values are; None: that of `use_rep`.
     key_added
-        Key of the scores in ``obsm``.
+        Name of the result, and end of the key of the scores in ``obsm``.
     copy
         Return a new object instead of writing into `adata`.
 
@@ -95,9 +95,9 @@ def concepts(
     -------
     None, or the new object. Writes
 
-    ``obsm[key_added]``
+    ``obsm["text_concepts"]`` (prefix of `use_rep`, and `key_added`)
         DataFrame of cells x phrases, float32; a "/" in a phrase is written as "∕" there.
-    ``uns["lexicell"][use_rep]["concepts"]``
+    ``uns["lexicell"][use_rep][key_added]``
         ``sets``: one row per phrase: its number of genes and the first ten with their weights. ``genes``: one row per
         phrase and gene: ``concept``, ``gene``, ``weight`` and ``reason``, such as "annotated to GO:0030182 neuron
         differentiation" or "known gene of 'astrocyte'" (for up to 100 phrases). ``table`` (with `groupby`): one row
@@ -155,10 +155,11 @@ def concepts(
     if form is not None and directions:
         result["directions"] = _directions(form, z, sets, phrases, directions)
     result["params"] = describe_params(
-        phrases, values, groupby=groupby, donor=donor, min_cells=min_cells, n_genes=n_genes, key_added=key_added,
-    )  # fmt: skip
-    adata.obsm[key_added] = pd.DataFrame(scores, index=adata.obs_names, columns=_words.columns(phrases), copy=False)
-    keep_results(adata, use_rep, {"concepts": result})
+        phrases, values, groupby=groupby, donor=donor, min_cells=min_cells, n_genes=n_genes
+    )
+    frame = pd.DataFrame(scores, index=adata.obs_names, columns=_words.columns(phrases), copy=False)
+    adata.obsm[f"{_keys.prefix(use_rep)}_{key_added}"] = frame
+    keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 
@@ -182,13 +183,13 @@ def _directions(
         np.add.at(loading, place[place >= 0], (form.vectors @ (axis / np.linalg.norm(axis)))[place >= 0])
         got = contrast_scores(loading, sets, z.mean)
         order = np.argsort(-got.z[0], kind="stable")
-        blocks.append(
-            pd.DataFrame(
-                {
-                    "group": str(name), "rank": np.arange(1, len(order) + 1), "concept": phrases.names[order],
-                    "score": got.score[0, order], "z": got.z[0, order],
-                    "genes": [_describe.leading(sets[q], loading, z.ids) for q in order],
-                }
-            )
-        )  # fmt: skip
+        columns = {
+            "group": str(name),
+            "rank": np.arange(1, len(order) + 1),
+            "concept": phrases.names[order],
+            "score": got.score[0, order],
+            "z": got.z[0, order],
+            "genes": [_describe.leading(sets[q], loading, z.ids) for q in order],
+        }
+        blocks.append(pd.DataFrame(columns))
     return stack_tables(blocks)

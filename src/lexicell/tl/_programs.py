@@ -36,8 +36,7 @@ def programs(
     queries: _words.Queries | None = None,
     use_rep: str = _keys.X_TEXT,
     genes: GeneEmbedding | None = None,
-    layer: str | None = None,
-    use_raw: bool | None = None,
+    expression: Expression | None = None,
     key_added: str = "programs",
     copy: bool = False,
 ) -> AnnData | None:
@@ -64,8 +63,8 @@ def programs(
         lexicon, and no names if none of its words finds a gene.
     use_rep, genes
         The embedding whose gene vectors are used, or the vectors themselves.
-    layer, use_raw
-        Expression that is read; default: what `use_rep` was computed from.
+    expression
+        Which matrix is read, and what its values are; None: that of `use_rep`.
     key_added
         Name of the result.
     copy
@@ -104,7 +103,7 @@ def programs(
         raise InputError("text_weight must be between 0 and 1, and n_top_genes and n_genes at least 1")
     known = _words.gene_vectors(adata, use_rep, genes)
     phrases = _words.shipped_lexicon(known) if queries is None else _words.phrases_of(queries, known)
-    values = read_values(adata, Expression(layer, use_raw), like=recorded_params(adata, use_rep))
+    values = read_values(adata, expression or Expression(), like=recorded_params(adata, use_rep))
     z = _words.zscores(values, known)
     chosen = np.flatnonzero(np.isin(z.ids, values.genes[variable_genes(values, n_top_genes)]))
     if len(chosen) < 2:

@@ -116,9 +116,8 @@ def read_input(
     panel = Panel.of(scores, loadings, vectors)
     varying = np.asarray(values.genes[column_stats(values.log)[1] > 0])
     genes_used = with_text.genes[chosen]
-    return TransferInput(
-        panel, loadings, vectors, genes_used, values, varying, labels, batches, known.embedder_space
-    )  # fmt: skip
+    space = known.embedder_space
+    return TransferInput(panel, loadings, vectors, genes_used, values, varying, labels, batches, space)
 
 
 def own_components(

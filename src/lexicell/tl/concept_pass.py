@@ -39,7 +39,7 @@ _MOST_REASONED = 100
 
 
 def ranges(n_cells: int, n_phrases: int) -> tuple[int, list[tuple[int, int]]]:
-    """Cells a range, a power of two whose scores fill 64 MB at most; and all ranges."""
+    """Cells per range, a power of two whose scores fill 64 MB at most; and all ranges."""
     fit = max(1, _RANGE_BYTES // (4 * n_phrases))
     size = int(min(_MOST, max(_FEWEST, 1 << (fit.bit_length() - 1))))
     return size, [(start, min(n_cells, start + size)) for start in range(0, n_cells, size)]
@@ -192,23 +192,23 @@ def set_tables(sets: sp.csr_matrix, phrases: Phrases, genes: ZGenes) -> dict[str
 
 
 def group_table(groups: Groups, sums: Sums, sets: sp.csr_matrix, phrases: Phrases, genes: ZGenes) -> pd.DataFrame:
-    """One row a group and phrase: the group's difference from all other cells, and its test over donors."""
+    """One row per group and phrase: the group's difference from all other cells, and its test over donors."""
     size = np.bincount(groups.codes[groups.codes >= 0], minlength=len(groups.names)).astype(float)
     changes = _describe.rest_differences(sums["changes"], size)
     got = contrast_scores(changes, sets, genes.mean)
-    blocks = [
-        pd.DataFrame(
-            {
-                "group": name, "concept": phrases.names, "score": got.score[k], "z": got.z[k],
-                "genes": [_describe.leading(sets[q], changes[k], genes.ids) for q in range(len(phrases.names))],
-            }
-        )
-        for k, name in enumerate(groups.names)
-    ]  # fmt: skip
-    if groups.donors is not None:
-        for block, tested in zip(blocks, _tests(groups, sums["by_donor"]), strict=True):
-            for column, entries in tested.items():
-                block[column] = entries
+    tested = None if groups.donors is None else _tests(groups, sums["by_donor"])
+    blocks = []
+    for k, name in enumerate(groups.names):
+        columns = {
+            "group": name,
+            "concept": phrases.names,
+            "score": got.score[k],
+            "z": got.z[k],
+            "genes": [_describe.leading(sets[q], changes[k], genes.ids) for q in range(len(phrases.names))],
+        }
+        if tested is not None:
+            columns |= tested[k]
+        blocks.append(pd.DataFrame(columns))
     table = stack_tables(blocks)
     if groups.donors is not None:
         table["q"] = adjust_bh(table["p"].to_numpy())
@@ -256,7 +256,6 @@ def describe_params(
     donor: str | None,
     min_cells: int,
     n_genes: int,
-    key_added: str,
 ) -> dict[str, Any]:
     """What was asked, as it is stored in ``uns``."""
     return {
@@ -267,5 +266,4 @@ def describe_params(
         "min_cells": min_cells,
         "n_genes": n_genes,
         "expression": values.params["slot"],
-        "key_added": key_added,
     }
