@@ -54,7 +54,6 @@ def _names(ctx: Context) -> list[str]:
 def _map(ctx: Context) -> Html | None:
     if not ctx.map_key or not ctx.adata.n_obs:
         return None
-    from matplotlib.axes import Axes
 
     from .. import pl
 
