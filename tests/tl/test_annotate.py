@@ -101,8 +101,11 @@ def test_the_types_of_a_tissue_on_real_cells():
     assert "hepatocyte" not in set(result["types"]["type"])
     best = result["table"].set_index("group")["best"]
     assert best[["CD19+ B", "CD56+ NK", "CD34+", "Dendritic"]].tolist() == [
-        "B cell", "natural killer cell", "hematopoietic progenitor", "dendritic cell",
-    ]  # fmt: skip
+        "B cell",
+        "natural killer cell",
+        "hematopoietic progenitor",
+        "dendritic cell",
+    ]
 
 
 def test_a_few_examples_do_without_texts(kinds_adata):
