@@ -108,16 +108,6 @@ def test_the_types_of_a_tissue_on_real_cells():
     ]
 
 
-def test_a_few_examples_do_without_texts(kinds_adata):
-    column = np.full(kinds_adata.n_obs, None, dtype=object)
-    for kind in KINDS:
-        column[np.flatnonzero(kinds_adata.obs["kind"] == kind)[:3]] = kind
-    kinds_adata.obs["few"] = column
-    tl.annotate(kinds_adata, examples="few", groupby="kind")
-    assert _accuracy(kinds_adata) > 0.9
-    assert "types" not in kinds_adata.uns["lexicell"]["text_suggested"]
-
-
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
 def test_results_survive_a_file_and_can_be_drawn(kinds_adata, asked, tmp_path, suffix):
     asked["types"] = {"al/pha" if k == "alpha" else k: d for k, d in asked["types"].items()}
@@ -140,9 +130,8 @@ def test_results_survive_a_file_and_can_be_drawn(kinds_adata, asked, tmp_path, s
         ({"tissue": "brain"}, InputError, "leave it out where types="),
         ({"types": None}, InputError, "no word of the shipped lexicon finds a gene"),
         ({"groupby": "knd"}, MissingKeyError, "no column in obs 'knd'"),
-        ({"examples": "kind"}, InputError, "not both"),
     ],
-    ids=["one", "empty", "same", "tissue", "no-lexicon", "column", "both"],
+    ids=["one", "empty", "same", "tissue", "no-lexicon", "column"],
 )
 def test_bad_input_is_refused_and_nothing_written(kinds_adata, asked, change, error, message):
     with pytest.raises(error, match=message):

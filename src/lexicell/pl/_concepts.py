@@ -26,7 +26,7 @@ def concepts(
     n_concepts: int = 3,
     ax: Axes | None = None,
 ) -> Axes:
-    """Groups by concepts: color and size say how far a group expresses a concept; a ring marks q of at most .05.
+    """Draw the leading concepts of each group: color and size are z, and a ring marks q <= .05.
 
     Parameters
     ----------
@@ -72,6 +72,7 @@ def concepts(
     x, y = np.meshgrid(np.arange(len(groups)), np.arange(len(chosen)))
     values = shown.T
     limit = float(np.abs(values).max()) or 1.0
+    # Size repeats the color, so that the plot can be read in grey.
     size = 6 + 120 * np.abs(values) / limit
     dots = ax.scatter(x, y, c=values, s=size, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="none")
     if "q" in table:

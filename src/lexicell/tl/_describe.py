@@ -62,6 +62,7 @@ def ranking(
     blocks = []
     for k, name in enumerate(names):
         best = np.argsort(-scores[k], kind="stable")[:n]
+        # Padding with genes or words that go down would describe another group.
         best = best[scores[k, best] > 0]
         blocks.append(pd.DataFrame({"group": name, "rank": np.arange(1, len(best) + 1), **entries(k, best)}))
     return stack_tables(blocks)
@@ -101,6 +102,7 @@ def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_gen
 def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> Floats:
     """Mean z of each group minus that of all other cells, shape ``(n_groups, n_genes)``."""
     size = np.bincount(codes, minlength=n_groups).astype(float)
+    # One product with an indicator matrix costs one pass over the sparse values, for all groups.
     member = sp.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n_groups, len(codes)))
     return rest_differences(np.asarray((member @ z.deviations).todense()), size)
 
@@ -162,7 +164,7 @@ def words(
 def clear_words(
     z: ZGenes, changes: NDArray[np.float64], names: list[str], phrases: Phrases, tissues: Sequence[str]
 ) -> pd.DataFrame:
-    """Words that groups deserve (:func:`lexicell.core.genes.word_selection.select_words`); none where none is clear.
+    """Words that describe each group clearly (:func:`lexicell.core.genes.word_selection.select_words`), if any do.
 
     Cell types and processes are chosen apart, cell types among those of `tissues`.
 
