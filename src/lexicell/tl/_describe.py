@@ -183,9 +183,16 @@ def clear_words(
         for k, shown in enumerate(select_words(changes, sets, z.mean, allowed=allowed)):
             best = np.asarray([s.word for s in shown], dtype=np.int64)
             own = np.asarray([s.score for s in shown])
-            block = _ranked(names[k], best, own, score[k, best], part, sets, changes[k], z.ids)
-            block.insert(1, "kind", kind)
-            blocks.append(block)
+            columns = {
+                "group": names[k],
+                "kind": kind,
+                "rank": np.arange(1, len(best) + 1),
+                "concept": part.names[best],
+                "z": own,
+                "score": score[k, best],
+                "genes": [leading(sets[q], changes[k], z.ids) for q in best],
+            }
+            blocks.append(pd.DataFrame(columns))
     return stack_tables(blocks)
 
 
@@ -195,29 +202,6 @@ def tissues_of(z: ZGenes, changes: NDArray[np.float64], phrases: Phrases) -> lis
     if not len(part.names):
         return []
     return guess_tissues(word_scores(changes, part.sets(z.ids), z.mean), part.tissues)
-
-
-def _ranked(
-    name: str,
-    best: NDArray[np.int64],
-    z: NDArray[np.float64],
-    score: NDArray[np.float64],
-    phrases: Phrases,
-    sets: sp.csr_matrix,
-    change: NDArray[np.float64],
-    ids: NDArray[Any],
-) -> pd.DataFrame:
-    """Rows of one group, best phrase first."""
-    return pd.DataFrame(
-        {
-            "group": name,
-            "rank": np.arange(1, len(best) + 1),
-            "concept": phrases.names[best],
-            "z": z,
-            "score": score,
-            "genes": [leading(sets[q], change, ids) for q in best],
-        }
-    )
 
 
 def leading(row: Any, change: Floats, ids: NDArray[Any], n: int = 5) -> str:
