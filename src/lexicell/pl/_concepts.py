@@ -26,7 +26,7 @@ def concepts(
     n_concepts: int = 3,
     ax: Axes | None = None,
 ) -> Axes:
-    """Groups by concepts: color and size say how far a group expresses a concept; a ring marks q of at most .05.
+    """Draw the leading concepts of each group: color and size are z, and a ring marks q <= .05.
 
     Parameters
     ----------
@@ -73,6 +73,7 @@ def concepts(
     values = shown.T
     # One group that stands far out would leave the others pale: the strongest twentieth share the last color and size.
     limit = float(np.percentile(np.abs(values), 95)) or 1.0
+    # Size repeats the color, so that the plot can be read in grey.
     size = 6 + 120 * np.minimum(np.abs(values) / limit, 1)
     dots = ax.scatter(x, y, c=values, s=size, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="none")
     if "q" in table:

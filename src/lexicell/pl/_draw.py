@@ -140,6 +140,7 @@ def find_map(adata: AnnData, keys: Sequence[str], hint: str = "") -> tuple[str, 
     """
     key = next((k for k in keys if k in adata.obsm), None)
     if key is None:
+        # Scores are in obsm, too; only matrices with two columns can be maps.
         shapes: dict[str, tuple[int, ...]] = {str(k): getattr(adata.obsm[k], "shape", ()) for k in adata.obsm}
         maps = sorted(k for k, shape in shapes.items() if len(shape) == 2 and shape[1] >= 2)
         raise MissingKeyError(f"no map '{keys[0]}' in obsm; there is {choices(maps)}{hint}")

@@ -25,7 +25,7 @@ __all__ = ["embedding"]
 
 _LEGENDS = ("auto", "right", "on data", "none")
 _ROWS = 16  # entries in a column of the legend
-_MANY = 3 * _ROWS  # above this names stand on the map
+_MANY = 3 * _ROWS  # with more categories, names are written on the map
 
 
 def embedding(
