@@ -178,6 +178,6 @@ def test_get_finds_tables_of_results(cells: Path) -> None:
     with pytest.raises(MissingKeyError, match=r"has no table 'gene'; it has 'genes', .*'table'"):
         lx.get(adata, "own", table="gene")
     adata.uns["lexicell"]["X_other"] = {"own": {"table": kept}}
-    with pytest.raises(InputError, match="was run on 'X_other', 'X_text'; name one with use_rep="):
+    with pytest.raises(InputError, match="was run on 'X_text', 'X_other'; name one with use_rep="):
         lx.get(adata, "own")
     assert len(lx.get(adata, "own", use_rep="X_other")) == len(kept)
