@@ -33,7 +33,7 @@ import lexicell as lx
 from lexicell.core.controls import shuffled
 from lexicell.sources import bundled
 
-SEEDS = range(1000, 1005)
+SEEDS = range(1000, 1003)
 # Start of a type's name -> class; the first that fits counts.
 MERFISH = {
     "Astrocyte": "astrocyte", "OD Mature": "oligodendrocyte", "OD Immature": "precursor", "Microglia": "microglia",
@@ -154,10 +154,8 @@ def main() -> None:
             lx.emb.genes(list(a.var_names), organism=o) for a, o in zip((one, other), organisms, strict=True)
         )
         rows = [{"method": m, "control": "none", **score(one, other, (theirs, mine), **o)} for m, o in CALLS.items()]
-        for control in range(2):
-            known = (theirs, shuffled(mine, seed=2 * seed + control))
-            rows.append({"method": "aligned", "control": "shuffled", **score(one, other, known)})
-        print(name, seed, *(round(row["balanced_accuracy"], 2) for row in rows), flush=True)
+        known = (theirs, shuffled(mine, seed=seed))
+        rows.append({"method": "aligned", "control": "shuffled", **score(one, other, known)})
         return rows
 
     scores = run("panels", [(n, s) for n in chosen for s in SEEDS], ["data", "seed"], rows_of)

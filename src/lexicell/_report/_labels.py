@@ -30,13 +30,12 @@ def _suggested(ctx: Context) -> Html | None:
             "suggested": Column("Suggested"),
             "best": Column("Best"),
             "runner_up": Column("Runner-up"),
-            "score": number_column("Score", 2),
-            "margin": number_column("Lead", 2),
+            "confidence": number_column("Confidence", 2),
             "share": percent_column("Share", note="cells of the group with that best type"),
         }
         text = (
             "Suggestions, not labels. A type is suggested only if some cells stand out for it. Unsure means that its "
-            "lead over the runner-up is small; none of these, that the cells stand out for no candidate."
+            "probability is below min_confidence; none of these, that the cells stand out for no candidate."
         )
         parts += [
             tag("p", text),

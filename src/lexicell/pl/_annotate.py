@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .._errors import InputError
 from .._keys import SUGGESTED, column_name
 from .._results import find_results
@@ -19,14 +17,14 @@ __all__ = ["annotate"]
 
 
 def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axes | None = None) -> Axes:
-    """Draw how well candidate types fit each group; the suggestion is framed, and dashed where it is unsure.
+    """Draw the probability of candidate types in each group; the suggestion is framed, and dashed where it is unsure.
 
     Parameters
     ----------
     adata
         After :func:`lexicell.tl.annotate` with ``groupby=``.
     n_types
-        At most so many candidates: those with the highest score in any group.
+        At most so many candidates: those with the highest probability in any group.
     key
         `key_added` of the suggestions.
     ax
@@ -60,8 +58,7 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     columns = [c for c in scores.columns if c in set(top) | wanted]
     ax = _draw.new_axes(ax)
     values = scores[columns].to_numpy(dtype=float)
-    size = float(np.abs(values).max()) or 1.0
-    image = ax.imshow(values, cmap="RdBu_r", vmin=-size, vmax=size, aspect="auto")
+    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     from matplotlib.patches import Rectangle
 
     # The suggestion of each group is framed.
@@ -76,5 +73,5 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     ax.set_xticklabels(columns, rotation=40, ha="right", fontsize="small")
     ax.set_yticklabels([str(g) for g in scores.index], fontsize="small")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
-    bar.set_label("mean score (sd over cells)", fontsize="small")
+    bar.set_label("mean probability", fontsize="small")
     return ax

@@ -23,7 +23,7 @@ SHARPNESS = 6
 """Power of an alignment's agreement with the others that weighs its votes, chosen as docs/transfer.md says."""
 KEPT = 0.5
 """Share of labels that the refinement must keep, or it is not used."""
-_MOST_LABELED, _MOST_COMPARED = 3000, 2000  # cells per draw: every cell is compared with every labeled one
+_MOST_LABELED, _MOST_COMPARED = 2000, 1000  # cells per draw: every cell is compared with every labeled one
 
 
 @dataclass(frozen=True, eq=False)
