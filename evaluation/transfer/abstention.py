@@ -17,12 +17,13 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+from _contrastive import fit_contrastive
 from _draws import HERE, Row, moved, run, some
 from run import COARSE, MAIN, halves, kang, pair, pbmc68k, pyplot, without_a_type
 
 import lexicell as lx
 from lexicell.core.controls import shuffled
-from lexicell.core.transfer.classify import fit_contrastive, fit_logistic, unit_rows
+from lexicell.core.transfer.classify import fit_logistic, unit_rows
 
 KEPT = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 

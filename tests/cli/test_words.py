@@ -1,8 +1,7 @@
-"""lexicell concepts, explain, perturb, rank-perturbations and programs: whole commands, one line for each mistake."""
+"""lexicell concepts, explain, perturb and programs: whole commands, one line for each mistake."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pandas as pd
 import pytest
 
 import lexicell as lx
-from lexicell.cli import cli
 
 Lexicell = Callable[..., tuple[int, str]]
 
@@ -90,7 +88,7 @@ def test_a_saved_classifier_is_explained(lexicell: Lexicell, start: Path, tmp_pa
     assert pd.read_csv(out, sep="\t")["part"].sum() == pytest.approx(model.decision(adata.obsm["X_text"])[3], rel=1e-3)
 
 
-def test_perturb_and_rank_and_programs(lexicell: Lexicell, start: Path, tmp_path: Path) -> None:
+def test_perturb_and_programs(lexicell: Lexicell, start: Path, tmp_path: Path) -> None:
     out = tmp_path / "moved.h5ad"
     code, said = lexicell(
         "perturb", start, "-t", "CD79A", "-t", "CD79B", "--groupby", "cell_type", "-q", "B cell", "-o", out
@@ -99,13 +97,6 @@ def test_perturb_and_rank_and_programs(lexicell: Lexicell, start: Path, tmp_path
     made = anndata.read_h5ad(out)
     assert made.obsm["X_text_perturb"].shape == (300, 100)
     assert list(made.uns["lexicell"]["X_text"]["perturb"]["params"]["targets"]) == ["CD79A", "CD79B"]
-    ranked = tmp_path / "ranked.tsv"
-    asked = ["--cell-type", "cell_type", "--condition", "state", "--reference", "well", "--donor", "donor"]
-    code, said = lexicell(
-        "rank-perturbations", start, *asked, "--only", "CD14+ Monocyte", "--min-cells", 4, "-o", ranked
-    )
-    assert code == 0, said
-    assert pd.read_csv(ranked, sep="\t")["rank"].tolist() == list(range(1, 51))
     code, said = lexicell("programs", start, "--n-programs", 4, "-o", tmp_path / "p.tsv")
     assert code == 0, said
     assert 1 <= len(pd.read_csv(tmp_path / "p.tsv", sep="\t")) <= 4
@@ -135,20 +126,6 @@ def test_mistakes_are_one_line(lexicell: Lexicell, start: Path, tmp_path: Path, 
     assert not (tmp_path / "x.h5ad").exists()
 
 
-def test_sets_and_neighbors_are_tables(lexicell: Lexicell, start: Path, tmp_path: Path) -> None:
-    adata = anndata.read_h5ad(start)
-    code, said = lexicell("concept-sets", start, "-q", "autophagy", "--n-genes", 7, "-o", tmp_path / "net.tsv")
-    assert code == 0, said
-    net = pd.read_csv(tmp_path / "net.tsv", sep="\t")
-    pd.testing.assert_frame_equal(net, lx.tl.concept_sets(adata, ["autophagy"], n_genes=7), check_dtype=False)
-    code, said = lexicell("gene-neighbors", start, "-g", "CD79A", "--n-neighbors", 3, "-o", tmp_path / "near.csv")
-    assert code == 0, said
-    near = pd.read_csv(tmp_path / "near.csv")
-    assert near["neighbor"].tolist() == lx.tl.gene_neighbors(adata, "CD79A", n_neighbors=3)["neighbor"].tolist()
-    code, said = lexicell("gene-neighbors", start, "-g", "NOPE", "-o", tmp_path / "near.csv")
-    assert (code, "gene with a vector 'NOPE'" in said) == (2, True), said
-
-
 def test_programs_read_the_layer_named(lexicell: Lexicell, start: Path, tmp_path: Path) -> None:
     adata = anndata.read_h5ad(start)
     half = adata.X.toarray()
@@ -176,46 +153,3 @@ def test_coverage_believes_what_the_values_are_said_to_be(lexicell: Lexicell, tm
     assert shares[0] == pytest.approx(0.4)
     grown = np.expm1(adata.X.astype(float))
     assert shares[1] == pytest.approx(grown[:, 0].sum() / grown.sum(), rel=1e-6)
-
-
-COMMANDS = [
-    "concepts", "explain", "perturb", "rank-perturbations", "programs", "annotate", "concept-sets", "gene-neighbors",
-]  # fmt: skip
-
-
-def _parameters(name: str) -> dict[str, inspect.Parameter]:
-    """Of the function behind a command, those of its design among them."""
-    found = dict(inspect.signature(getattr(lx.tl, name.replace("-", "_"))).parameters)
-    if found.pop("design", None) is not None:
-        found.update(inspect.signature(lx.StudyDesign).parameters)
-    return found
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_what_a_function_takes_its_command_takes(name: str) -> None:
-    function = set(_parameters(name))
-    # Vectors and objects are for Python; phrases, types and classifiers come from files and options of other names.
-    python = {"adata", "copy", "genes", "expression", "direction", "directions", "queries", "types"}
-    if name == "rank-perturbations":
-        python |= {"batch", "covariates", "stages"}  # refused by the function
-    assert function - python - {str(option.name) for option in cli.commands[name].params} == set()
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_defaults_are_those_of_the_functions(name: str) -> None:
-    function = _parameters(name)
-    own = {
-        "cells", "output", "query", "file", "model", "targets", "subset", "types_file", "tissue", "layer", "genes_file",
-        "organism", "source", "embedder", "id_column", "use_raw", "stream", "resume", "normalization",
-        "library_size", "chunk_size", "names", "label",
-    }  # fmt: skip
-    for option in cli.commands[name].params:
-        if option.name in own or option.required:
-            continue
-        assert option.name in function, option.name
-        # Newer clicks mark an option without a default by a sentinel.
-        default = None if option.default is None or "UNSET" in repr(option.default) else option.default
-        default = (
-            False if default is None and getattr(option, "is_flag", False) and not option.secondary_opts else default
-        )
-        assert default == function[option.name].default, option.name

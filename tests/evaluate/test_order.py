@@ -155,7 +155,7 @@ def test_the_verdict_follows_its_rule(table: pd.DataFrame, cells: int, words: st
         pytest.param({"root": "c9999"}, InputError, "no cell 'c9999' in obs_names; the nearest are", id="no-root"),
         pytest.param({"root": "stage=v"}, InputError, "'v'", id="no-value"),
         pytest.param({"root": "words:early"}, InputError, "depends on a representation", id="root-in-words"),
-        pytest.param({"branch": "one"}, InputError, "fewer than two branches", id="one-branch"),
+        pytest.param({"branches": "one"}, InputError, "fewer than two branches", id="one-branch"),
         pytest.param({"n_bootstraps": 1}, InputError, "at least 2 draws", id="one-draw"),
     ],
 )

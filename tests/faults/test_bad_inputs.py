@@ -204,7 +204,6 @@ COMMANDS = {
     "cluster": ["cluster", "FILE"],
     "report": ["report", "FILE"],
     "concepts": ["concepts", "FILE", "-q", "axon", "--stream"],
-    "split-counts": ["split-counts", "FILE"],
 }
 SAMPLE = {"embed", "stream"}
 

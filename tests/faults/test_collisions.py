@@ -31,7 +31,7 @@ SYMBOLS = [
     for symbol in line.split()
 ]
 
-# Command and its inputs, and the kind of output: "file", "cells" (.h5ad or .zarr), "table" (.tsv or .csv) or "folder".
+# Command and its inputs, and the kind of output: "file", "cells" (.h5ad or .zarr) or "folder".
 DESIGN = ["--cell-type", "kind", "--condition", "state", "--reference", "well", "--donor", "donor"]
 COMMANDS = {
     "genes": (["genes", "cells.h5ad"], "file"),
@@ -41,27 +41,23 @@ COMMANDS = {
     "cache-export": (["cache", "export"], "file"),
     "embed": (["embed", "cells.h5ad", "--genes", "genes.h5ad"], "cells"),
     "embed-stream": (["embed", "cells.h5ad", "--genes", "genes.h5ad", "--stream"], "cells"),
-    "split-counts": (["split-counts", "cells.h5ad"], "cells"),
     "cluster": (["cluster", "cells.h5ad"], "cells"),
     "annotate": (["annotate", "cells.h5ad"], "cells"),
     "transfer": (["transfer", "cells.h5ad", "other.h5ad", "--label", "kind"], "cells"),
     "trajectory": (["trajectory", "cells.h5ad", "--root", "c0"], "cells"),
-    "predict-vulnerability": (["predict-vulnerability", "cells.h5ad", "--model", "other.json"], "cells"),
     "concepts": (["concepts", "cells.h5ad", "-q", "axon"], "cells"),
     "concepts-stream": (["concepts", "cells.h5ad", "-q", "axon", "--stream"], "cells"),
     "explain": (["explain", "cells.h5ad", "--groupby", "kind"], "cells"),
     "perturb": (["perturb", "cells.h5ad", "-t", "SOD1"], "cells"),
-    "gene-neighbors": (["gene-neighbors", "cells.h5ad"], "table"),
-    "concept-sets": (["concept-sets", "cells.h5ad"], "table"),
     "run": (["run", "cells.h5ad"], "folder"),
     "demo": (["demo"], "folder"),
     "vulnerability": (["vulnerability", "cells.h5ad", *DESIGN], "folder"),
     "classify-vulnerability": (
-        ["classify-vulnerability", "cells.h5ad", "--label", "kind", "--positive", "one", "--donor", "donor"],
+        ["classify-vulnerability", "cells.h5ad", "--cell-type", "kind", "--positive", "one", "--donor", "donor"],
         "folder",
     ),
 }
-SUFFIX = {"file": ".tsv", "cells": ".h5ad", "table": ".tsv"}
+SUFFIX = {"file": ".tsv", "cells": ".h5ad"}
 
 
 @pytest.fixture(scope="session")
@@ -258,9 +254,9 @@ def test_a_folder_of_results_replaces_no_file_of_the_user(command: str, way: str
     ("words", "expected"),
     [
         pytest.param(["trends", "cells.h5ad", "-o", "o.h5ad", "--table", "taken"], "'--table'", id="table-folder"),
-        pytest.param(["fates", "cells.h5ad", "-o", "o.h5ad", "--table", "cells.h5ad"], "'--table'", id="table-input"),
-        pytest.param(["fates", "cells.h5ad", "-o", "o.h5ad", "--table", ".."], "'--table'", id="table-above"),
-        pytest.param(["fates", "cells.h5ad", "-o", "o.h5ad", "--table", "o.h5ad"], "two outputs", id="table-output"),
+        pytest.param(["trends", "cells.h5ad", "-o", "o.h5ad", "--table", "cells.h5ad"], "'--table'", id="table-input"),
+        pytest.param(["trends", "cells.h5ad", "-o", "o.h5ad", "--table", ".."], "'--table'", id="table-above"),
+        pytest.param(["trends", "cells.h5ad", "-o", "o.h5ad", "--table", "o.h5ad"], "two outputs", id="table-output"),
         pytest.param(
             [*COMMANDS["transfer"][0], "-o", "o.h5ad", "--save-model", "other.h5ad"], "'--save-model'", id="model-input"
         ),
@@ -312,16 +308,12 @@ def test_a_folder_that_is_no_run_is_not_taken_for_one(command: str, here: Path, 
         ("embed", "o.h5ad"),
         ("embed", "o.zarr"),
         ("embed-stream", "o.zarr"),
-        ("split-counts", "o.zarr"),
         ("run", "o"),
-        ("gene-neighbors", "o.csv"),
         ("classify-vulnerability", "o"),
     ],
 )
 def test_what_a_command_wrote_it_replaces(command: str, output: str, here: Path, lexicell: Run) -> None:
     words = [*COMMANDS[command][0], "-o", output]
-    if command == "gene-neighbors":
-        words += ["--genes", "genes.h5ad"]
     before = everything(here)
     for _ in range(2):
         code, said = lexicell(*words)

@@ -171,7 +171,7 @@ def test_nothing_is_written(adata):
         ({"color": "knd"}, MissingKeyError, "'knd' is neither a column of obs nor a gene; obs has 'kind', 'score'"),
         ({"legend": "left"}, InputError, "unknown legend position 'left'"),
         ({"color": []}, InputError, "empty list"),
-        ({"basis": "line"}, InputError, "no two dimensions"),
+        ({"basis": "line"}, InputError, "not have two dimensions"),
     ],
     ids=["map", "column", "legend", "no-colors", "one-dimension"],
 )

@@ -50,8 +50,9 @@ def test_cells_and_their_pseudotime(ordered: anndata.AnnData) -> None:
     assert np.allclose(cells.get_array(), ordered.obs["text_pseudotime"])
 
 
-def test_paga_lies_on_the_groups(ordered: anndata.AnnData) -> None:
-    ax = lx.pl.trajectory(ordered, use_rep="X_text", threshold=0.01)
+def test_paga_lies_on_the_groups(ordered: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexicell.pl._trajectory._THRESHOLD", 0.01)
+    ax = lx.pl.trajectory(ordered, use_rep="X_text")
     names = ordered.obs["stage"].cat.categories
     medians = [np.median(ordered.obsm["X_text"][(ordered.obs["stage"] == s).to_numpy()], axis=0) for s in names]
     assert np.allclose(collection(ax, "groups"), medians)
@@ -61,7 +62,7 @@ def test_paga_lies_on_the_groups(ordered: anndata.AnnData) -> None:
     assert len(lines) == (weights >= 0.01).sum() > 0
     thick = sorted(0.5 + 3 * weights[weights >= 0.01])
     assert np.allclose(sorted(line.get_linewidth() for line in lines), thick)
-    ax = lx.pl.trajectory(ordered, use_rep="X_text", threshold=2)
+    ax = lx.pl.trajectory(ordered, use_rep="X_text", paga=False)
     assert not [line for line in ax.lines if line.get_gid() == "paga"]
 
 
@@ -129,44 +130,3 @@ def test_mistakes(ordered: anndata.AnnData) -> None:
         lx.pl.trends(ordered, use_rep="X_text", kind="concept")
     with pytest.raises(InputError, match=r"between 1 and 12"):
         lx.pl.trends(ordered, use_rep="X_text", features=[])
-
-
-@pytest.fixture
-def fated(ordered: anndata.AnnData) -> anndata.AnnData:
-    """As `tl.fates` writes it: the ends of the trajectory, cells at the root open, the last settled."""
-    adata = ordered.copy()
-    result = adata.uns["lexicell"]["X_text"]["trajectory"]
-    ends = [str(e) for e in result["table"].index][:2]
-    up = np.clip(0.5 + adata.obsm["X_text"][:, 1], 0, 1).astype(float)
-    table = pd.DataFrame({ends[0]: up, ends[1]: 1 - up}, index=adata.obs_names)
-    table.iloc[0] = np.nan
-    adata.obsm["text_fates"] = table
-    shares = table.to_numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        adata.obs["text_fate_entropy"] = -np.where(shares > 0, shares * np.log2(shares), 0).sum(axis=1)
-    adata.uns["lexicell"]["X_text"]["fates"] = {"table": pd.DataFrame({"n_terminal": [1, 1]}, index=ends)}
-    return adata
-
-
-def test_fates_are_mixed_colors(fated: anndata.AnnData) -> None:
-    ax = lx.pl.fates(fated, use_rep="X_text")
-    cells = next(c for c in ax.collections if c.get_label() == "cells")
-    assert np.allclose(cells.get_offsets(), fated.obsm["X_text"][1:])
-    assert np.allclose(collection(ax, "no fate"), fated.obsm["X_text"][:1])
-    shares, colors = fated.obsm["text_fates"].to_numpy()[1:], cells.get_facecolors()[:, :3]
-    pure = np.array([plt.matplotlib.colors.to_rgb(c) for c in ("#0072B2", "#E69F00")])
-    for end in (0, 1):
-        sure = shares[:, end] == 1
-        assert sure.any()
-        assert np.allclose(colors[sure], pure[end])
-    open_ = np.abs(shares[:, 0] - 0.5) < 0.02
-    assert colors[open_].min() > 0.85
-    assert {"open", "root"} <= {t.get_text() for t in ax.get_legend().get_texts()}
-
-
-def test_fates_that_are_missing_or_of_other_ends(ordered: anndata.AnnData, fated: anndata.AnnData) -> None:
-    with pytest.raises(MissingKeyError, match=r"run lexicell\.tl\.fates first"):
-        lx.pl.fates(ordered, use_rep="X_text")
-    fated.obsm["text_fates"] = fated.obsm["text_fates"].rename(columns=str.upper)
-    with pytest.raises(InputError, match="other ends"):
-        lx.pl.fates(fated, use_rep="X_text")

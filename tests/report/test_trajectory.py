@@ -43,7 +43,7 @@ def test_the_order_its_ends_and_its_doubts(cells: anndata.AnnData, tmp_path: Pat
 def test_everything_along_it(cells: anndata.AnnData, tmp_path: Path) -> None:
     adata = cells.copy()
     lx.tl.trends(adata, use_rep="X_expression", queries=[])
-    lx.tl.progression(adata, use_rep="X_expression", stage="stage", donor="donor")
+    lx.tl.progression(adata, lx.StudyDesign(condition="stage", donor="donor"), use_rep="X_expression")
     text = page(adata, tmp_path)
     found = adata.uns["lexicell"]["X_expression"]
     assert found["trends"]["params"]["note"] in text

@@ -22,14 +22,15 @@ def _cells(seed=0, n_donors=5, per=24):
     return adata
 
 
-OPTIONS = {"label": "kind", "positive": "motor", "donor": "donor", "use_rep": "X_mine"}
+DESIGN = lx.StudyDesign(cell_type="kind", donor="donor")
+OPTIONS = {"design": DESIGN, "positive": "motor", "use_rep": "X_mine"}
 
 
 def test_scores_model_and_probabilities(tmp_path):
     adata = _cells()
-    lx.tl.classify_vulnerability(adata, contrastive=True, **OPTIONS)
+    lx.tl.classify_vulnerability(adata, **OPTIONS)
     result = adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]
-    assert result["table"]["method"].tolist() == ["logistic regression", "contrastive head, 15 neighbors"]
+    assert result["table"]["method"].tolist() == ["logistic regression"]
     assert (result["table"]["auroc"] > 0.85).all()
     means = adata.obs.groupby("kind", observed=True)["mine_p_vulnerable"].mean()
     assert means["motor"] > 0.7 > 0.4 > means["astro"]
@@ -56,7 +57,7 @@ def test_it_applies_to_other_cells(tmp_path, form):
     model = LinearClassifier.from_dict(adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]["model"])
     model.save(tmp_path / "m.json")
     given = {"object": adata, "model": model, "file": tmp_path / "m.json"}[form]
-    lx.tl.predict_vulnerability(other, given, use_rep="X_mine")
+    lx.tl.classify_vulnerability(other, model=given, use_rep="X_mine")
     assert np.array_equal(other.obs["mine_p_vulnerable"].to_numpy(), model.probability(other.obsm["X_mine"]))
 
 
@@ -66,7 +67,7 @@ def test_another_gene_space_is_refused():
         a.uns["lexicell"] = {"X_mine": {"space": {"V": axes.astype(np.float32)}}}
     lx.tl.classify_vulnerability(adata, **OPTIONS)
     with pytest.raises(InputError, match="different gene spaces"):
-        lx.tl.predict_vulnerability(other, adata, use_rep="X_mine")
+        lx.tl.classify_vulnerability(other, model=adata, use_rep="X_mine")
 
 
 @pytest.mark.parametrize(
@@ -76,8 +77,12 @@ def test_another_gene_space_is_refused():
         ({"label": "nothing"}, MissingKeyError, "no column in obs 'nothing'"),
         ({"negative": ["motor"]}, InputError, "both positive and negative"),
         ({"positive": ["motor", "astro", "oligo"]}, InputError, "negative class has cells of 0 donors"),
+        ({"design": None}, InputError, "a design to learn from, or the model= to apply"),
+        ({"model": "m.json"}, InputError, "one of the two"),
+        ({"design": lx.StudyDesign(donor="donor")}, InputError, "name the column with the classes"),
+        ({"positive": ()}, InputError, "name the column with the classes"),
     ],
-    ids=["value", "column", "overlap", "one class"],
+    ids=["value", "column", "overlap", "one class", "no design", "both", "no column", "no positive"],
 )
 def test_bad_labels(options, error, message):
     with pytest.raises(error, match=message):
@@ -92,16 +97,16 @@ def test_z_scores_about_another_mean_are_refused_and_projected_cells_taken():
     adata = ad.AnnData(rng.poisson(rate).astype(np.float32), obs=obs)
     genes = lx.GeneEmbedding.from_vectors(list(adata.var_names), rng.normal(size=(60, 10)))
     lx.emb.cells(adata, genes, preset="whitened")
-    lx.tl.classify_vulnerability(adata, label="kind", positive="a", donor="donor")
+    lx.tl.classify_vulnerability(adata, DESIGN, positive="a")
     new = adata[kind == "a"].copy()
     lx.emb.cells(new, genes, preset="whitened")
     with pytest.raises(InputError, match=r"emb\.project"):
-        lx.tl.predict_vulnerability(new, adata)
+        lx.tl.classify_vulnerability(new, model=adata)
     lx.emb.project(new, adata, genes)
-    lx.tl.predict_vulnerability(new, adata, key_added="like_a")
-    lx.tl.predict_vulnerability(adata, adata, key_added="like_a")
-    there = adata.obs.loc[new.obs_names, "like_a"]
-    assert new.obs["like_a"].to_numpy() == pytest.approx(there.to_numpy(), abs=1e-3)
+    lx.tl.classify_vulnerability(new, model=adata)
+    lx.tl.classify_vulnerability(adata, model=adata)
+    there = adata.obs.loc[new.obs_names, "text_p_vulnerable"]
+    assert new.obs["text_p_vulnerable"].to_numpy() == pytest.approx(there.to_numpy(), abs=1e-3)
 
 
 def test_a_label_of_donors_has_an_interval_and_a_p_over_donors():
@@ -115,7 +120,7 @@ def test_a_label_of_donors_has_an_interval_and_a_p_over_donors():
     for shift, seen in ((0.0, False), (6.0, True)):
         C[:, 0] += shift * (label == "als")
         adata.obsm["X_mine"] = C.astype(np.float32)
-        lx.tl.classify_vulnerability(adata, label="label", positive="als", donor="donor", use_rep="X_mine")
+        lx.tl.classify_vulnerability(adata, DESIGN, label="label", positive="als", use_rep="X_mine")
         row = adata.uns["lexicell"]["X_mine"]["classify_vulnerability"]["table"].iloc[0]
         assert (row["p"] <= 0.05) == seen
         assert row["auroc_low"] <= row["auroc"] <= row["auroc_high"]

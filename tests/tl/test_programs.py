@@ -79,37 +79,24 @@ def test_smoothing_is_what_a_loop_gives(planted_genes):
     np.testing.assert_allclose(S.sum(axis=1), 1)
 
 
-def test_neighbors_mean_the_same(kinds_adata, planted_genes):
-    table = tl.gene_neighbors(kinds_adata, ["g3", "g45"], n_neighbors=8, genes=planted_genes)
+def test_neighbors_mean_the_same(planted_genes):
+    table = planted_genes.neighbors(["g3", "g45"], n_neighbors=8)
     assert table.groupby("gene")["rank"].apply(list).tolist() == [list(range(1, 9))] * 2
     assert set(table.query("gene == 'g3'")["neighbor"]) <= {f"g{i}" for i in range(20)} - {"g3"}
     E = planted_genes.vectors.astype(float) - planted_genes.vectors.mean(axis=0, dtype=float)
     first = table.iloc[0]
     a, b = E[3], E[int(first["neighbor"][1:])]
     assert first["cosine"] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
-    assert len(tl.gene_neighbors(kinds_adata, n_neighbors=2, genes=planted_genes)) == 480
+    assert len(planted_genes.neighbors(n_neighbors=2)) == 480
 
 
-def test_genes_of_one_text_are_told(kinds_adata, planted_genes):
+def test_genes_of_one_text_are_told(planted_genes):
     vectors = planted_genes.vectors.copy()
     vectors[5] = vectors[4]
     twins = GeneEmbedding.from_vectors(planted_genes.ids, vectors, texts=["a"] * 4 + ["same"] * 2 + [""] * 234)
-    table = tl.gene_neighbors(kinds_adata, "g4", n_neighbors=3, genes=twins)
+    table = twins.neighbors("g4", n_neighbors=3)
     assert table.iloc[0]["neighbor"] == "g5"
     assert table["same_text"].tolist() == [True, False, False]
-
-
-def test_sets_are_those_of_concepts_in_decouplers_format(kinds_adata, planted_genes, phrases):
-    net = tl.concept_sets(kinds_adata, phrases, genes=planted_genes, n_genes=12)
-    assert list(net.columns) == ["source", "target", "weight"]
-    assert not net.duplicated(["source", "target"]).any()
-    assert (net.groupby("source")["weight"].sum() - 1).abs().max() < 1e-9
-    assert set(net.query("source == 'beta'")["target"]) <= {f"g{i}" for i in range(20, 40)}
-    tl.concepts(kinds_adata, phrases, genes=planted_genes, n_genes=12)
-    sets = kinds_adata.uns["lexicell"]["X_text"]["concepts"]["sets"].set_index("concept")
-    gene, weight = sets.loc["beta", "nearest_genes"].split(", ")[0].split()
-    first = net.query("source == 'beta'").iloc[0]
-    assert (first["target"], f"{first['weight']:.3f}") == (gene, weight)
 
 
 def test_decoupler_scores_the_sets_alike():
@@ -121,7 +108,8 @@ def test_decoupler_scores_the_sets_alike():
     lx.emb.cells(adata, lx.emb.genes(adata), library_size="n_counts")
     queries = ["B cell", "apoptosis"]
     tl.concepts(adata, queries)
-    own, net = adata.obsm["text_concepts"], tl.concept_sets(adata, queries)
+    own, genes = adata.obsm["text_concepts"], adata.uns["lexicell"]["X_text"]["concepts"]["genes"]
+    net = genes.rename(columns={"concept": "source", "gene": "target"})
     log = np.log1p(1e4 * adata.X.toarray().astype(float) / adata.obs["n_counts"].to_numpy()[:, None])
     z = np.clip((log - log.mean(axis=0)) / np.maximum(log.std(axis=0), 1e-12), -10, 10)
     scored = anndata.AnnData(z, obs=adata.obs[[]], var=adata.var[[]])
@@ -146,9 +134,9 @@ def test_results_survive_a_file(kinds_adata, asked, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda a, g: tl.gene_neighbors(a, "nope", genes=g), MissingKeyError, "no gene with a vector 'nope'"),
-        (lambda a, g: tl.gene_neighbors(a, "g1", n_neighbors=240, genes=g), InputError, "between 1 and 239"),
-        (lambda a, g: tl.concept_sets(a, genes=g), InputError, "no word of the shipped lexicon finds a gene"),
+        (lambda a, g: g.neighbors("nope"), MissingKeyError, "no gene with a vector 'nope'"),
+        (lambda a, g: g.neighbors("g1", n_neighbors=240), InputError, "between 1 and 239"),
+        (lambda a, g: tl.concepts(a, genes=g), InputError, "no word of the shipped lexicon finds a gene"),
         (lambda a, g: tl.programs(a, genes=g, text_weight=2), InputError, "text_weight must be between 0 and 1"),
         (
             lambda a, g: tl.programs(a, genes=g, n_programs=500),

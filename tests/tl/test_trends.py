@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,9 @@ def test_mistakes(fork: anndata.AnnData, options: dict[str, Any], error: type[Ex
         lx.tl.trends(fork, **{"use_rep": "X_text", "queries": [], "copy": True, **options})
 
 
+STAGED = lx.StudyDesign(condition="stage", donor="donor")
+
+
 def staged(adata: anndata.AnnData) -> anndata.AnnData:
     """Eight donors: four of the first stage hold the earlier cells, four of the last the later ones."""
     adata = adata.copy()
@@ -138,7 +142,7 @@ def staged(adata: anndata.AnnData) -> anndata.AnnData:
 def test_genes_of_a_progression_add_up_to_the_difference_of_stages(fork: anndata.AnnData, key: str) -> None:
     adata = staged(fork)
     adata.obs["kind"] = np.where(adata.obs["truth"] == "y", "y", "not y")
-    lx.tl.progression(adata, stage="stage", donor="donor", use_rep=key)
+    lx.tl.progression(adata, STAGED, use_rep=key)
     found = adata.uns["lexicell"][key]["progression"]
     table = found["genes"]
     assert found["params"]["no_genes"] == ""
@@ -147,7 +151,7 @@ def test_genes_of_a_progression_add_up_to_the_difference_of_stages(fork: anndata
     np.testing.assert_allclose(table["part_text"] + table["part_expression"], table["part"], atol=1e-12)
     top = set(table["gene"][:20])
     assert len(top & {f"g{i}" for i in range(60)}) >= 16
-    lx.tl.progression(adata, stage="stage", donor="donor", cell_type="kind", use_rep=key)
+    lx.tl.progression(adata, replace(STAGED, cell_type="kind"), use_rep=key)
     by_type = adata.uns["lexicell"][key]["progression"]["genes"]
     lx.tl.explain(adata, groupby="stage", group="1", reference="0", subset={"kind": "not y"}, use_rep=key)
     explained = adata.uns["lexicell"][key]["explain"]["table"]
@@ -158,7 +162,7 @@ def test_genes_of_a_progression_add_up_to_the_difference_of_stages(fork: anndata
 
 def test_a_part_of_a_progression_is_what_a_loop_gives(fork: anndata.AnnData) -> None:
     adata = staged(fork)
-    lx.tl.progression(adata, stage="stage", donor="donor", use_rep="X_expression")
+    lx.tl.progression(adata, STAGED, use_rep="X_expression")
     table = adata.uns["lexicell"]["X_expression"]["progression"]["genes"]
     entry = adata.uns["lexicell"]["X_expression"]
     late = adata.obs["stage"].to_numpy() == 1
@@ -176,7 +180,7 @@ def test_a_part_of_a_progression_is_what_a_loop_gives(fork: anndata.AnnData) -> 
 
 def test_genes_of_changed_data_are_not_given(fork: anndata.AnnData, genes: GeneEmbedding) -> None:
     adata = staged(fork)
-    options: dict[str, Any] = {"stage": "stage", "donor": "donor", "use_rep": "X_text"}
+    options: dict[str, Any] = {"design": STAGED, "use_rep": "X_text"}
     lx.tl.progression(adata, **options)
     before = adata.uns["lexicell"]["X_text"]["progression"]["table"]
     adata.X = sp.csr_matrix(np.random.default_rng(0).permutation(adata.X.toarray()))
@@ -211,8 +215,7 @@ def cohort(shift: float, n_donors: int = 9, seed: int = 0, per_donor: int = 40) 
 
 def progress(adata: anndata.AnnData, root: str = "stage=control", **options: Any) -> dict[str, Any]:
     lx.tl.trajectory(adata, root=root, use_rep="X_text", n_bootstraps=0)
-    options = {"stage": "stage", "donor": "donor", "use_rep": "X_text", **options}
-    lx.tl.progression(adata, **options)
+    lx.tl.progression(adata, replace(STAGED, **options), use_rep="X_text")
     return dict(adata.uns["lexicell"]["X_text"]["progression"])
 
 
@@ -269,6 +272,36 @@ def test_null_rate_with_the_root_among_the_labels() -> None:
     assert np.mean(p) > 0.35
 
 
+def test_stages_change_places_within_batches_only() -> None:
+    """Two batches of three donors, one of each stage: 6 x 6 arrangements."""
+    adata = cohort(0.3, n_donors=6)
+    adata.obs["batch"] = np.where(adata.obs["donor"].isin(["d0", "d1", "d2"]), "x", "y")
+    found = progress(adata, root="c0", batch="batch")
+    assert found["params"]["n_permutations"] == 36
+    assert found["table"]["smallest_p"].iloc[0] == pytest.approx(1 / 36)
+
+
+def test_numbers_of_stages_can_be_given() -> None:
+    adata = cohort(0.3)
+    plain = progress(adata.copy(), root="c0")
+    numbered = progress(adata, root="c0", stages={"control": 0, "early": 1, "late": 2}, reference="control")
+    assert numbered["table"]["p"].tolist() == plain["table"]["p"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"condition": None}, "needs condition=", id="condition"),
+        pytest.param({"covariates": ["kind"]}, "neither covariates nor pairs", id="covariates"),
+        pytest.param({"reference": "late"}, "is not the first stage, 'control'", id="reference"),
+        pytest.param({"batch": "kind"}, "differs within donors", id="batch"),
+    ],
+)
+def test_designs_that_a_progression_does_not_take(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        progress(cohort(0.1), **options)
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
@@ -291,63 +324,96 @@ def test_an_order_can_be_given_and_rare_types_are_said() -> None:
     adata = cohort(0.3)
     adata.obs["stage"] = adata.obs["stage"].astype(str)
     adata.obs["kind"] = np.where(np.arange(adata.n_obs) < 3, "rare", adata.obs["kind"].astype(str))
-    table = progress(adata, cell_type="kind", order=["control", "early", "late"])["table"]
+    table = progress(adata, cell_type="kind", stages=["control", "early", "late"])["table"]
     assert table.loc["t1", "p"] < 0.05
     assert np.isnan(table.loc["rare", "p"])
     assert "donors with enough cells" in table.loc["rare", "reason"]
 
 
-@pytest.fixture(scope="module")
-def noise() -> anndata.AnnData:
-    """Cells of one kind: rates differ between genes and depth between cells, and nothing else does."""
-    rng = np.random.default_rng(8)
-    rate = rng.gamma(1.0, 3.0, size=400) * rng.lognormal(0, 0.4, size=(200, 1))
+def one_kind(seed: int, kind: str) -> anndata.AnnData:
+    """Four donors of one kind of cells, without any order: what changes along a pseudotime is noise."""
+    rng = np.random.default_rng(seed)
+    rate = np.exp(rng.normal(0, 1.2, 300))
+    rate = rate / rate.sum() * (1500 * rng.lognormal(0, 0.3, 240))[:, None]
+    donor = np.arange(240) % 4
+    if kind == "overdispersed":
+        rate = rate * rng.gamma(1 / 0.3, 0.3, rate.shape)
+    if kind == "donors":
+        rate = rate * np.exp(0.1 * rng.normal(size=(4, 300)))[donor]
     adata = anndata.AnnData(sp.csr_matrix(rng.poisson(rate).astype(np.float32)))
-    adata.var_names = [f"g{i}" for i in range(400)]
-    adata.obs_names = [f"c{i}" for i in range(200)]
-    lx.tl.split_counts(adata)
+    adata.obs_names = [f"c{i}" for i in range(240)]
+    adata.var_names = [f"g{i}" for i in range(300)]
+    adata.obs["donor"] = donor.astype(str)
+    lx.emb.expression_pca(adata, n_top_genes=200)
+    lx.tl.trajectory(adata, root="c0", use_rep="X_expression", n_bootstraps=0)
     return adata
 
 
-def test_a_split_tests_honestly_where_the_same_counts_would_not(noise: anndata.AnnData) -> None:
-    """Noise, ordered by its first component: genes follow it in the counts it was made from, and not in the others."""
-    from lexicell.core.trajectory.trends import trend_test
+@pytest.mark.parametrize("kind", ["poisson", "overdispersed", "donors"])
+def test_noise_has_uniform_p_over_donors(kind: str) -> None:
+    """The order follows the noise of the genes it was made from: tested on it as it is, a third of them look sure."""
+    p, q = [], []
+    for seed in range(3):
+        adata = one_kind(seed, kind)
+        lx.tl.trends(adata, use_rep="X_expression", queries=[], donor="donor")
+        table = adata.uns["lexicell"]["X_expression"]["trends"]["table"]
+        p.append(table["p"].to_numpy())
+        q.append(table["q"].to_numpy())
+    share = np.mean(np.concatenate(p) <= 0.05)
+    assert 0.015 < share < 0.085
+    assert np.mean(np.concatenate(q) <= 0.05) < 0.01
 
-    adata = noise.copy()
-    lx.emb.expression_pca(adata, layer="split_a", n_top_genes=40, n_components=2)
-    time = adata.obsm["X_expression"][:, 0]
-    seen = adata.var_names.isin(adata.uns["lexicell"]["X_expression"]["hvg"])
-    share = {}
-    for layer in ("split_a", "split_b"):
-        counts = adata.layers[layer]
-        share[layer] = np.nanmean(trend_test(time, counts, np.asarray(counts.sum(axis=1)).ravel())[1][seen] <= 0.05)
-    assert share["split_a"] > 0.2
-    assert share["split_b"] < 0.12
+
+def planted(seed: int = 0) -> anndata.AnnData:
+    """As `one_kind`, but 16 genes rise or fall along a time (g0-g15) and 4 peak in its middle, in every donor."""
+    rng = np.random.default_rng(seed)
+    time, donor = rng.random(240), np.arange(240) % 4
+    log_rate = np.tile(rng.normal(0, 0.7, 300), (240, 1))
+    log_rate[:, :16] += np.outer(time - 0.5, np.resize([3, -3], 16))
+    log_rate[:, 16:20] += 1.5 * np.exp(-(((time - 0.5) / 0.15) ** 2))[:, None]
+    rate = np.exp(log_rate) * rng.gamma(5, 0.2, log_rate.shape)
+    adata = anndata.AnnData(sp.csr_matrix(rng.poisson(6 * rate).astype(np.float32)))
+    adata.obs_names = [f"c{i}" for i in range(240)]
+    adata.var_names = [f"g{i}" for i in range(300)]
+    adata.obs["donor"] = [f"d{d}" for d in donor]
+    adata.obs["time"] = time
+    lx.emb.expression_pca(adata, n_top_genes=200)
+    lx.tl.trajectory(adata, root=f"c{time.argmin()}", use_rep="X_expression", n_bootstraps=0)
+    return adata
 
 
-def test_planted_trends_are_found_in_the_other_half(fork: anndata.AnnData) -> None:
-    adata = anndata.AnnData(fork.X.copy(), obs=fork.obs[["time"]].copy(), var=fork.var[[]].copy())
-    lx.tl.split_counts(adata)
-    lx.emb.expression_pca(adata, layer="split_a", n_top_genes=100)
-    lx.tl.trajectory(adata, root="c0", use_rep="X_expression", n_bootstraps=0)
-    lx.tl.trends(adata, use_rep="X_expression", test_layer="split_b", queries=[])
+def test_genes_that_change_in_every_donor_are_found_and_one_donor_is_not_enough() -> None:
+    adata = planted()
+    lx.tl.trends(adata, use_rep="X_expression", queries=[], donor="donor")
     found = adata.uns["lexicell"]["X_expression"]["trends"]
     table = found["table"].set_index("feature")
-    assert (table.loc[[f"g{i}" for i in range(20)], "q"] < 0.01).all()
-    assert (table["q"] >= table["p"]).all()
-    assert found["params"]["expression"] == "split_b"
-    assert "the pseudotime has not seen" in found["params"]["note"]
+    changed = [f"g{i}" for i in range(20)]
+    assert (table.loc[changed, "q"] < 0.05).all()
+    assert (table["q"].drop(changed) < 0.05).mean() < 0.05
+    assert found["params"]["n_donors"] == 4
+    assert "over donors" in found["params"]["note"]
+    # The same change in one donor only: its cells alone make the curve, and the donors do not agree.
+    alone = adata.copy()
+    others = (alone.obs["donor"] != "d0").to_numpy()
+    X = alone.X.toarray()
+    for g in range(3):
+        X[others, g] = np.random.default_rng(g).permutation(X[others, g])
+    alone.X = sp.csr_matrix(X)
+    lx.tl.trends(alone, use_rep="X_expression", queries=[], donor="donor")
+    again = alone.uns["lexicell"]["X_expression"]["trends"]["table"].set_index("feature")
+    assert (again.loc[["g0", "g1", "g2"], "q"] > 0.05).all()
 
 
-def test_molecules_that_the_order_has_seen_are_not_tested(noise: anndata.AnnData) -> None:
-    adata = noise.copy()
-    lx.emb.expression_pca(adata, layer="split_b", n_top_genes=100, n_components=5)
-    lx.tl.trajectory(adata, root="c0", use_rep="X_expression", n_bootstraps=0)
-    with pytest.raises(InputError, match="the same molecules"):
-        lx.tl.trends(adata, use_rep="X_expression", test_layer="split_b", queries=[])
-    with pytest.raises(MissingKeyError, match="'nothing'"):
-        lx.tl.trends(adata, use_rep="X_expression", test_layer="nothing", queries=[])
-    with pytest.raises(InputError, match="leave out expression"):
-        lx.tl.trends(
-            adata, use_rep="X_expression", test_layer="split_a", expression=lx.Expression("split_a"), queries=[]
-        )
+def test_a_test_over_donors_needs_donors_and_counts(fork: anndata.AnnData) -> None:
+    adata = fork.copy()
+    adata.obs["donor"] = np.where(np.arange(adata.n_obs) % 2, "a", "b")
+    adata.obs["small"] = np.where(np.arange(adata.n_obs) < 12, "a", np.where(np.arange(adata.n_obs) % 2, "b", "c"))
+    options: dict[str, Any] = {"use_rep": "X_text", "queries": [], "features": ["g1"]}
+    for column, said in (("donor", "there are 2"), ("small", "the smallest with 12 cells")):
+        with pytest.raises(InputError, match=said):
+            lx.tl.trends(adata, donor=column, **options)
+    with pytest.raises(MissingKeyError, match="no column in obs 'nope'"):
+        lx.tl.trends(adata, donor="nope", **options)
+    adata.layers["log"] = np.log1p(adata.X.toarray())
+    with pytest.raises(InputError, match="reads counts"):
+        lx.tl.trends(adata, donor="small", expression=lx.Expression("log", normalization="log1p"), **options)

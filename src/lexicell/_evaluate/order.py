@@ -37,7 +37,7 @@ def evaluate_order(
     time: str,
     order: list[str] | None = None,
     root: str | None = None,
-    branch: str | None = None,
+    branches: str | None = None,
     genes: GeneEmbedding | None = None,
     use_reps: list[str] | None = None,
     expression: Expression | None = None,
@@ -62,7 +62,7 @@ def evaluate_order(
         Stages from first to last, if the column is neither numbers nor ordered.
     root
         A cell name or ``"column=value"``. None: the cells of the first time (their medoid is the root).
-    branch
+    branches
         Column of ``obs`` with true branches, ``"trunk"`` before they separate; adds ``branch_f1``.
     genes
         From :func:`lexicell.emb.genes`; None: the bundled texts and vectors.
@@ -85,8 +85,8 @@ def evaluate_order(
         Scores: ``spearman`` and ``kendall`` (all cells; ``_low`` and ``_high``: 95 % of the draws), ``spearman_mean``
         over the draws, ``spearman_sd`` (over seeds of a control), ``gain`` (mean over draws of the difference to the
         best expression baseline on the same draw, with ``_low`` and ``_high``), ``missing`` (fraction of cells without
-        pseudotime), ``parts`` (of the graph), and with `branch` ``branch_f1`` and ``branches`` (found). In ``scores``,
-        draw -1 is all cells.
+        pseudotime), ``parts`` (of the graph), and with `branches` ``branch_f1`` and ``branches`` (found). In
+        ``scores``, draw -1 is all cells.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def evaluate_order(
 
     choice = expression or DEFAULT_SLOT
     check_compared(adata, use_reps, n_controls, n_bootstraps)
-    truth = truth_of(adata, time=time, order=order, root=root, branch=branch)
+    truth = truth_of(adata, time=time, order=order, root=root, branch=branches)
     work = adata[truth.keep].copy()
     if genes is None:
         genes = emb.genes(work, use_raw=bool(choice.use_raw))
@@ -116,7 +116,7 @@ def evaluate_order(
     params = {
         "time": time,
         "root": truth.root_name,
-        "branch": branch or "",
+        "branches": branches or "",
         "cells": len(truth.keep),
         "genes": len(genes),
         "gene_embedding": genes.hash,

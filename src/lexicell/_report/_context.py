@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .. import _keys
-from .._errors import InputError, check_column, check_key
+from .._errors import InputError, MissingKeyError, check_key, choices
 from .._expression import Values, read_values
 from .._results import recorded
 from ._html import Html
@@ -19,7 +19,7 @@ from ._html import Html
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["SECTIONS", "Context", "Section", "is_categorical", "section"]
+__all__ = ["SECTIONS", "Context", "Section", "is_categorical", "make_context", "section", "text_of"]
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Context:
     use_rep
         Representation whose clusters and map are shown, empty where there is none.
     color
-        Columns of ``obs`` to show on the map.
+        Columns of ``obs`` and genes to begin with on the map.
     notices
         What the reader should be warned of, in the order it was found.
     """
@@ -68,9 +68,30 @@ class Context:
         return found if found and str(found["params"]["key_added"]) in self.adata.obs else {}
 
     @cached_property
+    def cluster_column(self) -> str:
+        """Column of the clusters shown, empty where there are none."""
+        return str(self.clusters["params"]["key_added"]) if self.clusters else ""
+
+    @cached_property
+    def map_key(self) -> str:
+        """Key of the map shown, empty where there is none."""
+        key = _keys.umap(_keys.prefix(self.use_rep)) if self.use_rep else ""
+        return key if key in self.adata.obsm else ""
+
+    @cached_property
     def labels(self) -> list[str]:
         """The columns among `color` that hold categories."""
-        return [c for c in self.color if is_categorical(self.adata.obs[c])]
+        return [c for c in self.color if c in self.adata.obs and is_categorical(self.adata.obs[c])]
+
+    @cached_property
+    def design(self) -> dict[str, str]:
+        """Columns of the study: ``cell_type``, ``condition``, ``donor``; those that results name and that are there."""
+        params = self.find("vulnerability")[1].get("params", {})
+        named = {what: str(params.get(what, "")) for what in ("cell_type", "condition", "donor")}
+        # What CELLxGENE's schema and most studies call it.
+        others = [str(self.find("concepts")[1].get("params", {}).get("donor", "")), "donor", "donor_id"]
+        named["donor"] = next((c for c in [named["donor"], *others] if c in self.adata.obs), "")
+        return {what: column for what, column in named.items() if column in self.adata.obs}
 
     @cached_property
     def planted(self) -> dict[str, Any]:
@@ -85,6 +106,22 @@ class Context:
             return read_values(self.adata, like=self.text.get("params") or self.entry.get("params"))
         except (InputError, KeyError):
             return None
+
+    def find(self, tool: str) -> tuple[str, dict[str, Any]]:
+        """A representation and its result of a tool: the one shown, the text behind it, or any other."""
+        for key in dict.fromkeys([self.use_rep, self.text_key, *(str(k) for k in self.adata.obsm)]):
+            found = recorded(self.adata, key).get(tool) if key else None
+            if isinstance(found, dict) and "params" in found:
+                return key, found
+        return "", {}
+
+    def words_of(self, cluster: str, n: int = 3) -> list[tuple[str, float, str]]:
+        """The first cell types and processes of a cluster: phrase, z and the genes behind it."""
+        if "concepts" not in self.clusters:
+            return []
+        mine = self.clusters["concepts"]
+        mine = mine[mine["group"].astype(str) == cluster].groupby("kind", sort=False).head(n)
+        return [(str(c), float(z), str(g)) for c, z, g in zip(mine["concept"], mine["z"], mine["genes"], strict=True)]
 
 
 @dataclass(frozen=True)
@@ -118,12 +155,12 @@ def is_categorical(values: pd.Series) -> bool:
 
 
 def make_context(adata: AnnData, use_rep: str | None, color: list[str]) -> Context:
-    """Choose the representation to show and check the columns.
+    """Choose the representation to show and check the names.
 
     Raises
     ------
     MissingKeyError
-        If `use_rep` or a column is not there.
+        If `use_rep`, a column or a gene is not there.
     """
     keys = [str(k) for k in adata.obsm]
     if use_rep is not None:
@@ -133,8 +170,10 @@ def make_context(adata: AnnData, use_rep: str | None, color: list[str]) -> Conte
         clustered = [k for k in known if "cluster" in recorded(adata, k)]
         first = [k for k in (_keys.X_FUSED, _keys.X_TEXT) if k in (clustered or known)]
         use_rep = next(iter([*first, *clustered, *known]), "")
-    for column in color:
-        check_column(adata.obs, column)
+    for name in color:
+        if name not in adata.obs and name not in adata.var_names:
+            columns = [str(c) for c in adata.obs.columns]
+            raise MissingKeyError(f"no column in obs '{name}', and no gene; obs has {choices(columns)}")
     return Context(adata, use_rep, list(dict.fromkeys(color)))
 
 

@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 
 from .._keys import OTHER_GENES
+from ._html import probability
 
-__all__ = ["findings", "leading_concepts", "leading_genes", "probability"]
+__all__ = ["FIRST", "findings", "leading_concepts", "leading_genes"]
+
+FIRST = 3
+"""Sentences of a comparison that open the page; the others stand in its section."""
 
 _LEVEL = 0.05
 
@@ -148,11 +152,3 @@ def _list(names: Any) -> str:
     shown = words[:8]
     more = f" and {len(words) - 8} others" if len(words) > 8 else ""
     return ", ".join(shown) + more if more or len(shown) < 2 else ", ".join(shown[:-1]) + " and " + shown[-1]
-
-
-def probability(value: Any) -> str:
-    """Two digits, a dash where there is none."""
-    value = float(value)
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:.2g}".replace("0.", ".") if value < 1 else "1"

@@ -6,17 +6,18 @@ import base64
 import html
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Column", "Html", "details", "figure", "join", "number", "percent", "table", "tag"]
+__all__ = ["Column", "Html", "details", "figure", "join", "note", "num", "number", "percent", "prob", "probability"]
+__all__ += ["share", "swatch", "table", "tag"]
 
 
 class Html(str):
@@ -25,7 +26,7 @@ class Html(str):
     __slots__ = ()
 
 
-def join(parts: Iterable[str], between: str = "") -> Html:
+def join(parts: Iterable[object], between: str = "") -> Html:
     """Put parts side by side, each escaped unless it is markup."""
     return Html(_safe(between).join(_safe(p) for p in parts))
 
@@ -41,9 +42,14 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
         for key, value in attributes.items()
         if value is not None
     )
-    if name in ("img", "meta", "br", "link"):
+    if name in ("img", "meta", "br", "link", "input"):
         return Html(f"<{name}{given}>")
-    return Html(f"<{name}{given}>{''.join(_safe(c) for c in children)}</{name}>")
+    return Html(f"<{name}{given}>{join(children)}</{name}>")
+
+
+def note(*children: object) -> Html:
+    """Write a remark under or above what it is about."""
+    return tag("p", *children, class_="note")
 
 
 def number(value: Any, digits: int = 0) -> str:
@@ -58,43 +64,58 @@ def percent(value: Any, digits: int = 0) -> str:
     return "–" if not math.isfinite(value) else f"{100 * value:.{digits}f}\u00a0%"
 
 
+def probability(value: Any) -> str:
+    """Two digits, a dash where there is none."""
+    value = float(value)
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.2g}".replace("0.", ".") if value < 1 else "1"
+
+
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, how an entry is shown, whether it holds numbers or is wide, a remark."""
+    """A column of a table: its heading, how an entry is shown, its class (``num`` or ``wide``), a remark."""
 
     head: str
-    show: Callable[[Any], object] = lambda value: value
-    is_number: bool = False
-    note: str = ""
-    is_wide: bool = False
-
-    @property
-    def style(self) -> str | None:
-        """Class of its cells."""
-        if self.is_number:
-            return "num"
-        return "wide" if self.is_wide else None
+    show: Callable[[Any], object] = str
+    style: str | None = None
+    note: str | None = None
 
 
-def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Html:
-    """Write a table with a caption; the first column names its row."""
-    head = [tag("th", c.head, scope="col", class_=c.style, title=c.note or None) for c in columns]
+def num(head: str, digits: int = 0, note: str | None = None) -> Column:
+    """A column of numbers with so many decimals."""
+    return Column(head, lambda value: number(value, digits), "num", note)
+
+
+def share(head: str, note: str | None = None) -> Column:
+    """A column of shares, shown in percent."""
+    return Column(head, percent, "num", note)
+
+
+def prob(head: str, note: str | None = None) -> Column:
+    """A column of p or q."""
+    return Column(head, probability, "num", note)
+
+
+def table(caption: str, columns: Mapping[str, Column], rows: pd.DataFrame | Iterable[Sequence[Any]]) -> Html:
+    """Write a table with a caption; the first column names its row. Of a DataFrame those columns that are named."""
+    if isinstance(rows, pd.DataFrame):
+        rows = rows[list(columns)].itertuples(index=False)
+    shown = list(columns.values())
+    head = [tag("th", c.head, scope="col", class_=c.style, title=c.note) for c in shown]
     body = []
     for row in rows:
-        cells = [
-            tag("th" if i == 0 else "td", c.show(value), scope="row" if i == 0 else None, class_=c.style)
-            for i, (c, value) in enumerate(zip(columns, row, strict=True))
-        ]
+        cells = [_cell(i, column, value) for i, (column, value) in enumerate(zip(shown, row, strict=True))]
         body.append(tag("tr", *cells))
     made = tag("table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *body))
-    return tag("div", made, class_="scroll")
+    return tag("div", made, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def bar(share: float, color: str = "var(--accent)") -> Html:
-    """Draw a share as a short bar behind its percentage."""
-    width = 0.0 if not np.isfinite(share) else 100 * float(np.clip(share, 0, 1))
-    filled = tag("span", class_="fill", style=f"width:{width:.1f}%;background:{color}")
-    return tag("span", tag("span", filled, class_="bar", aria_hidden="true"), " ", percent(share), class_="barred")
+def _cell(place: int, column: Column, value: Any) -> Html:
+    exact = f"{float(value):.6g}" if column.style == "num" and not isinstance(value, str) else None
+    return tag(
+        "td" if place else "th", column.show(value), scope=None if place else "row", class_=column.style, data_v=exact
+    )
 
 
 def swatch(color: str) -> Html:
@@ -102,18 +123,12 @@ def swatch(color: str) -> Html:
     return tag("span", class_="swatch", style=f"background:{color}", aria_hidden="true")
 
 
-def legend(entries: Iterable[tuple[str, str, str]]) -> Html:
-    """List the meaning of colors: color, name and a remark such as a number of cells."""
-    items = [tag("li", swatch(color), name, " ", tag("small", remark)) for color, name, remark in entries]
-    return tag("ul", *items, class_="legend")
-
-
 def details(summary: str, *children: object) -> Html:
     """Fold away what few readers need; it is printed all the same."""
     return tag("details", tag("summary", summary), *children)
 
 
-def figure(drawing: Figure | Axes, alt: str, caption: object = "", legend: Html | None = None) -> Html:
+def figure(drawing: Figure | Axes, alt: str, caption: object = "", **attributes: object) -> Html:
     """Put a figure into the page as an SVG of its own, with its description for those who cannot see it."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
@@ -124,10 +139,12 @@ def figure(drawing: Figure | Axes, alt: str, caption: object = "", legend: Html 
         raise ValueError("the axes belong to no figure")
     buffer = io.BytesIO()
     # The salt fixes the ids that matplotlib would draw at random, so that the same figure gives the same bytes.
+    # Without a background the dark page can invert the drawing.
     with mpl.rc_context({"svg.hashsalt": "lexicell", "savefig.dpi": 200}):
-        whole.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        whole.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", transparent=True
+        )
     plt.close(whole)
     source = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-    shown = tag("img", src=source, alt=alt)
-    below = [legend or Html(""), tag("figcaption", caption) if caption else Html("")]
-    return tag("figure", shown, *below)
+    below = tag("figcaption", caption) if caption else Html("")
+    return tag("figure", tag("img", src=source, alt=alt), below, **attributes)

@@ -6,8 +6,7 @@ from typing import Any
 
 from .. import _keys
 from ._context import Context, section
-from ._html import Column, Html, figure, join, tag
-from ._words import frame_table, number_column, percent_column
+from ._html import Column, Html, figure, join, num, prob, share, table, tag
 
 __all__: list[str] = []
 
@@ -17,73 +16,62 @@ def _found(ctx: Context, part: str) -> list[tuple[str, dict[str, Any]]]:
     return [(str(k), v) for k, v in stored.items() if isinstance(v, dict) and part in v and "params" in v]
 
 
-@section(26, "suggested-types", "Suggested cell types")
+@section(32, "suggested-types", "Suggested cell types")
 def _suggested(ctx: Context) -> Html | None:
     from .. import pl
 
+    columns = {
+        "group": Column("Group"),
+        "cells": num("Cells"),
+        "suggested": Column("Suggested"),
+        "best": Column("Best"),
+        "runner_up": Column("Runner-up"),
+        "confidence": num("Confidence", 2),
+        "share": share("Share", "cells of the group with that best type"),
+    }
+    text = (
+        "Suggestions, not labels. A type is suggested only if some cells stand out for it. Unsure means that its "
+        "probability is below min_confidence; none of these, that the cells stand out for no candidate."
+    )
     parts = []
     for key, found in _found(ctx, "scores"):
-        rows = found["table"]
-        columns = {
-            "group": Column("Group"),
-            "cells": number_column("Cells"),
-            "suggested": Column("Suggested"),
-            "best": Column("Best"),
-            "runner_up": Column("Runner-up"),
-            "confidence": number_column("Confidence", 2),
-            "share": percent_column("Share", note="cells of the group with that best type"),
-        }
-        text = (
-            "Suggestions, not labels. A type is suggested only if some cells stand out for it. Unsure means that its "
-            "probability is below min_confidence; none of these, that the cells stand out for no candidate."
-        )
-        parts += [
-            tag("p", text),
-            frame_table(f"Suggestions, from {found['params']['source']}", rows, columns),
-        ]
+        parts += [tag("p", text), table(f"Suggestions, from {found['params']['source']}", columns, found["table"])]
         if not found["scores"].empty:
-            parts.append(figure(pl.annotate(ctx.adata, key=key), "Mean score of each group for each candidate type"))
+            parts.append(figure(pl.annotate(ctx.adata, key=key), "Mean probability of each type found, in each group"))
     return join(parts) if parts else None
 
 
-@section(27, "transferred-labels", "Transferred labels")
+@section(33, "transferred-labels", "Transferred labels")
 def _transferred(ctx: Context) -> Html | None:
     from .. import pl
 
-    parts = []
+    advice = {
+        "source": Column("Labeled data"),
+        "method": Column("Method"),
+        "cells": num("Cells"),
+        "shared_genes": num("Shared genes"),
+        "strength": num("Strength", 1, "agreement of the components by their texts, divided by that of shuffled texts"),
+        "p": prob("p"),
+    }
+    known = {
+        "class": Column("Class"),
+        "cells": num("Cells"),
+        "recall": share("Recall"),
+        "precision": share("Precision"),
+        "unsure": share("Unsure"),
+    }
+    parts: list[Html] = []
     for key, found in _found(ctx, "advice"):
         rows = found["table"]
         if ((rows["p"] > 0.05) & (rows["method"] != "expression")).any():
             ctx.notices.append("The texts link the two data sets of a label transfer no better than chance.")
-        columns = {
-            "source": Column("Labeled data"),
-            "method": Column("Method"),
-            "cells": number_column("Cells"),
-            "shared_genes": number_column("Shared genes"),
-            "strength": number_column(
-                "Strength", 1, note="agreement of the components by their texts, divided by that of shuffled texts"
-            ),
-            "p": number_column("p", 3),
-        }
-        parts += [tag("p", str(found["advice"])), frame_table("Where the labels come from", rows, columns)]
+        parts += [tag("p", str(found["advice"])), table("Where the labels come from", advice, rows)]
         if "report" in found:
-            columns = {
-                "class": Column("Class"),
-                "cells": number_column("Cells"),
-                "recall": percent_column("Recall"),
-                "precision": percent_column("Precision"),
-                "unsure": percent_column("Unsure"),
-            }
-            parts += [
-                frame_table("Against known labels", found["report"], columns),
-                figure(pl.transfer(ctx.adata, key=key, kind="confusion"), "Known labels against transferred ones"),
-            ]
+            parts.append(table("Against known labels", known, found["report"]))
+            drawn = pl.transfer(ctx.adata, key=key, kind="confusion")
+            parts.append(figure(drawn, "Known labels against transferred ones"))
         if "umap" in found.get("source", {}):
-            parts.append(
-                figure(
-                    pl.transfer(ctx.adata, key=key, kind="map"),
-                    "Cells of both data sets on one map",
-                    "Dots: labeled data. Crosses: this data set, by transferred label.",
-                )
-            )
+            about = "Dots: labeled data. Crosses: this data set, by transferred label."
+            drawn = pl.transfer(ctx.adata, key=key, kind="map")
+            parts.append(figure(drawn, "Cells of both data sets on one map", about))
     return join(parts) if parts else None

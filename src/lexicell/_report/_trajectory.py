@@ -10,7 +10,7 @@ import pandas as pd
 
 from .._results import recorded
 from ._context import Context, section
-from ._html import Column, Html, details, figure, join, number, percent, table, tag
+from ._html import Column, Html, details, figure, join, note, num, number, percent, prob, probability, share, table, tag
 
 __all__: list[str] = []
 
@@ -19,30 +19,18 @@ _ROWS = 15  # genes and concepts listed
 _decimals = partial(number, digits=2)
 
 
-def _results(ctx: Context) -> tuple[str, dict[str, Any]]:
-    """A representation with a trajectory and its results: the one shown, the text embedding behind it, or any other."""
-    for key in (ctx.use_rep, ctx.text_key, *ctx.adata.obsm):
-        if not key:
-            continue
-        found = recorded(ctx.adata, str(key))
-        if isinstance(found.get("trajectory"), dict):
-            return str(key), found
-    return "", {}
-
-
-@section(34, "trajectory", "The order of the cells")
+@section(50, "trajectory", "The order of the cells")
 def _trajectory(ctx: Context) -> Html | None:
-    use_rep, found = _results(ctx)
-    if not found:
+    use_rep, _ = ctx.find("trajectory")
+    if not use_rep:
         return None
+    found = recorded(ctx.adata, use_rep)
     result = found["trajectory"]
     ctx.notices += [str(note) for note in np.atleast_1d(result["notes"])]
     parts = [_opening(use_rep, result), _map(ctx, use_rep), _ends(result), _parts_of_graph(result)]
-    if "fates" in found:
-        parts += [_fates(found["fates"]), _fate_map(ctx, use_rep)]
     if "trends" in found:
         parts.append(tag("h3", "What changes along it"))
-        parts.append(tag("p", found["trends"]["params"]["note"], class_="note"))
+        parts.append(note(found["trends"]["params"]["note"]))
         parts += [_trends(ctx, use_rep, found["trends"], kind) for kind in ("gene", "concept")]
         parts.append(_branches(found["trends"]["branches"]))
     if "progression" in found:
@@ -69,7 +57,7 @@ def _opening(use_rep: str, result: dict[str, Any]) -> Html:
             " The 95 % interval of a cell's pseudotime over draws of cells and roots is "
             f"{_decimals(width)} wide on average."
         )
-    return join([tag("p", text), tag("p", sure, class_="note")])
+    return join([tag("p", text), note(sure)])
 
 
 def _map(ctx: Context, use_rep: str) -> Html:
@@ -83,56 +71,35 @@ def _map(ctx: Context, use_rep: str) -> Html:
 
 
 def _ends(result: dict[str, Any]) -> Html:
-    columns = [
-        Column("End"),
-        Column("Cell"),
-        Column("Group"),
-        Column("Cells", number, is_number=True),
-        Column("Pseudotime", _decimals, is_number=True),
-        Column("Found again", percent, is_number=True, note="fraction of draws that found this end again"),
-    ]
-    shown = result["table"][["cell", "group", "n_cells", "pseudotime", "support"]]
-    note = "An end is where the graph ends, not a fate: types that do not descend from the root end somewhere, too."
-    return join([table("Where the order ends", columns, shown.itertuples(name=None)), tag("p", note, class_="note")])
+    columns = {
+        "end": Column("End"),
+        "cell": Column("Cell"),
+        "group": Column("Group"),
+        "n_cells": num("Cells"),
+        "pseudotime": num("Pseudotime", 2),
+        "support": share("Found again", "fraction of draws that found this end again"),
+    }
+    about = "An end is where the graph ends, not a fate: types that do not descend from the root end somewhere, too."
+    return join([table("Where the order ends", columns, _named(result["table"], "end")), note(about)])
+
+
+def _named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The index as a column."""
+    return frame.rename_axis(name).reset_index()
 
 
 def _parts_of_graph(result: dict[str, Any]) -> Html:
     parts = result["components"]
     if len(parts) < 2:
         return Html("")
-    columns = [
-        Column("Part"),
-        Column("Cells", number, is_number=True),
-        Column("Root", lambda root: root or "–"),
-        Column("Where the root came from"),
-    ]
-    rows = parts[["n_cells", "root", "root_from"]].head(_ROWS).itertuples(name=None)
-    note = "The graph is not connected. Pseudotime does not compare between its parts."
-    return join([tag("p", note), table("Parts of the graph", columns, rows)])
-
-
-def _fates(found: dict[str, Any]) -> Html:
-    columns = [
-        Column("End"),
-        Column("Cells of the end", number, is_number=True),
-        Column("Mean, all cells", percent, is_number=True),
-        Column("Mean, trunk", percent, is_number=True),
-        Column("Mean, own branch", percent, is_number=True),
-    ]
-    shown = found["table"][["n_terminal", "mean", "mean_trunk", "mean_branch"]]
-    params = found["params"]
-    caption = f"Fate probabilities ({params['method']} {params['version']})"
-    return table(caption, columns, shown.itertuples(name=None))
-
-
-def _fate_map(ctx: Context, use_rep: str) -> Html:
-    from .. import pl
-
-    return figure(
-        pl.fates(ctx.adata, use_rep=use_rep),
-        "Cells in the colors of the ends they lead to, mixed by probability.",
-        "The closer to white, the more open the fate.",
-    )
+    columns = {
+        "part": Column("Part"),
+        "n_cells": num("Cells"),
+        "root": Column("Root", lambda root: root or "–"),
+        "root_from": Column("Where the root came from"),
+    }
+    about = note("The graph is not connected. Pseudotime does not compare between its parts.")
+    return join([about, table("Parts of the graph", columns, _named(parts, "part").head(_ROWS))])
 
 
 def _trends(ctx: Context, use_rep: str, found: dict[str, Any], kind: str) -> Html:
@@ -152,54 +119,50 @@ def _trends(ctx: Context, use_rep: str, found: dict[str, Any], kind: str) -> Htm
 
 
 def _trend_table(rows: pd.DataFrame, kind: str) -> Html:
-    columns = [
-        Column(kind.capitalize()),
-        Column("Explained", percent, is_number=True, note="of the variance in cells left out"),
-        Column("Peak", _decimals, is_number=True),
-        Column("Steepest", _decimals, is_number=True),
-        Column("Turns"),
-    ]
-    names = ["feature", "explained", "peak", "steepest", "turning_points"]
+    columns = {
+        "feature": Column(kind.capitalize()),
+        "explained": share("Explained", "of the variance in cells left out"),
+        "peak": num("Peak", 2),
+        "steepest": num("Steepest", 2),
+        "turning_points": Column("Turns"),
+    }
     if "q" in rows and kind == "gene":
-        columns.append(Column("q", _p, is_number=True))
-        names.append("q")
-    return table(f"{kind.capitalize()}s along the order", columns, rows[names].to_numpy().tolist())
+        columns["q"] = prob("q")
+    return table(f"{kind.capitalize()}s along the order", columns, rows)
 
 
 def _branches(branches: pd.DataFrame) -> Html:
     if not len(branches):
         return Html("")
-    columns = [
-        Column("What"),
-        Column("Kind"),
-        Column("Higher in"),
-        Column("Than in"),
-        Column("d", _decimals, is_number=True),
-    ]
+    columns = {
+        "feature": Column("What"),
+        "kind": Column("Kind"),
+        "higher": Column("Higher in"),
+        "lower": Column("Than in"),
+        "d": num("d", 2),
+    }
     top = branches.groupby(["branch", "against", "kind"], sort=False).head(6)
-    rows = []
-    for feature, kind, branch, against, d in top[["feature", "kind", "branch", "against", "d"]].to_numpy():
-        if d > 0:
-            rows.append((feature, kind, branch, against, d))
-        else:
-            rows.append((feature, kind, against, branch, -d))
-    return table("Differences between branches (Cohen's d, a description)", columns, rows)
+    is_higher = (top["d"] > 0).to_numpy()
+    branch, against = top["branch"].astype(str), top["against"].astype(str)
+    shown = top.assign(
+        higher=np.where(is_higher, branch, against), lower=np.where(is_higher, against, branch), d=top["d"].abs()
+    )
+    return table("Differences between branches (Cohen's d, a description)", columns, shown)
 
 
 def _progression(found: dict[str, Any]) -> Html:
     params = found["params"]
-    columns = [
-        Column("Cell type"),
-        Column("rho", _decimals, is_number=True),
-        Column("p", _p, is_number=True),
-        Column("q", _p, is_number=True),
-        Column("max-T p", _p, is_number=True),
-        Column("Donors", number, is_number=True),
-        Column("First stage", _decimals, is_number=True),
-        Column("Last stage", _decimals, is_number=True),
-        Column("Remark", is_wide=True),
-    ]
-    shown = found["table"][["rho", "p", "q", "p_max_t", "n_donors", "first", "last", "reason"]]
+    columns = {
+        "type": Column("Cell type"),
+        "rho": num("rho", 2),
+        "p": prob("p"),
+        "q": prob("q"),
+        "p_max_t": prob("max-T p"),
+        "n_donors": num("Donors"),
+        "first": num("First stage", 2),
+        "last": num("Last stage", 2),
+        "reason": Column("Remark", style="wide"),
+    }
     text = (
         f"Does pseudotime increase with {params['stage']}? One-sided test over {params['donor']}, by "
         f"{params['n_permutations']} arrangements of stages over whole donors."
@@ -209,11 +172,12 @@ def _progression(found: dict[str, Any]) -> Html:
     smallest = float(found["table"]["smallest_p"].min())
     if smallest > 0.05:
         text += (
-            f" This design cannot reach p < .05: the smallest possible p is {_p(smallest)}. Read the effects instead."
+            f" This design cannot reach p < .05: the smallest possible p is {probability(smallest)}. Read the effects "
+            "instead."
         )
     text += " First and last stage: means of the donors' mean pseudotimes."
-    rows = shown.itertuples(name=None)
-    parts = [tag("h3", "Progression"), tag("p", text), table("Progression of each type", columns, rows)]
+    shown = table("Progression of each type", columns, _named(found["table"], "type"))
+    parts = [tag("h3", "Progression"), tag("p", text), shown]
     if "genes" in found:
         parts.append(_progression_genes(found["genes"], str(found["table"].index[0])))
     return join(parts)
@@ -224,16 +188,10 @@ def _progression_genes(genes: pd.DataFrame, cell_type: str) -> Html:
     mine = genes[(genes["cell_type"].astype(str) == cell_type) & (genes["rank"] > 0)]
     if not len(mine):
         return Html("")
-    columns = [
-        Column("Gene"),
-        Column("Part", partial(percent, digits=1), is_number=True),
-        Column("Change of weight", _decimals, is_number=True),
-    ]
-    rows = mine.head(_ROWS)[["gene", "part", "change"]].to_numpy().tolist()
+    columns = {
+        "gene": Column("Gene"),
+        "part": Column("Part", partial(percent, digits=1), "num"),
+        "change": num("Change of weight", 2),
+    }
     caption = f"Genes that make the last stage differ from the first, {cell_type}; all genes together make 100 %"
-    return table(caption, columns, rows)
-
-
-def _p(value: Any) -> str:
-    value = float(value)
-    return "–" if not np.isfinite(value) else f"{value:.2g}"
+    return table(caption, columns, mine.head(_ROWS))

@@ -2,95 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
-
 import pandas as pd
 
-from .._results import recorded
 from ._context import Context, section
-from ._html import Column, Html, details, figure, join, number, percent, table, tag
+from ._html import Column, Html, details, figure, join, note, num, number, prob, share, table, tag
 
-__all__ = ["frame_table", "number_column", "percent_column"]
+__all__: list[str] = []
 
 _ROWS = 40
 
 
-def _results(ctx: Context, tool: str) -> list[tuple[str, dict[str, Any]]]:
-    """The results of a tool: of the representation shown, of what it rests on, and of any other."""
-    keys = dict.fromkeys([ctx.use_rep, ctx.text_key, *(str(k) for k in ctx.adata.obsm)])
-    found = [(key, recorded(ctx.adata, key).get(tool)) for key in keys if key]
-    return [(key, result) for key, result in found if isinstance(result, dict) and "params" in result]
-
-
-def number_column(head: str, digits: int = 0, note: str = "") -> Column:
-    """A column of numbers with so many decimals."""
-    return Column(head, partial(number, digits=digits), is_number=True, note=note)
-
-
-def percent_column(head: str, note: str = "") -> Column:
-    """A column of shares, shown in percent."""
-    return Column(head, percent, is_number=True, note=note)
-
-
-def frame_table(caption: str, rows: pd.DataFrame, columns: Mapping[str, Column]) -> Html:
-    """Write those columns of a table that `columns` names."""
-    return table(caption, list(columns.values()), rows[list(columns)].itertuples(index=False))
-
-
-@section(34, "concepts", "Concepts asked for")
+@section(41, "concepts", "Concepts asked for")
 def _concepts(ctx: Context) -> Html | None:
     from .. import pl
 
-    found = [(k, r) for k, r in _results(ctx, "concepts") if "table" in r or "directions" in r]
-    if not found:
+    key, result = ctx.find("concepts")
+    if not result:
         return None
-    key, result = found[0]
-    params, parts = result["params"], []
+    params = result["params"]
     text = (
         f"{params['queries']} phrases ({params['words']}). Each is represented by the {params['n_genes']} genes whose "
         "texts are nearest to it. z is the distance of a group's score from random gene sets of the same expression, "
         "in their standard deviations: a scale, not a test."
     )
+    parts = []
     if "table" in result:
         tested = "q" in result["table"]
+        about = "Red: higher than in all other cells."
         if tested:
             text += f" q comes from a moderated t over donors ({params['donor']}), corrected over all rows."
-        parts.append(tag("p", text))
-        note = "Red: higher than in all other cells."
-        if tested:
-            note += " A ring marks q of at most .05."
-        parts.append(figure(pl.concepts(ctx.adata, use_rep=key), "Groups by their highest concepts.", note))
+            about += " A ring marks q of at most .05."
+        parts.append(figure(pl.concepts(ctx.adata, use_rep=key), "Groups by their highest concepts.", about))
         best = result["table"].sort_values("z", ascending=False).groupby("group", sort=True).head(3)
         best = best.sort_values(["group", "z"], ascending=[True, False])
         parts.append(_ranking("Highest concepts of each group", best.head(_ROWS * 2), tested=tested))
     if "directions" in result:
         near = result["directions"][result["directions"]["rank"] <= 3]
         parts.append(_ranking("Concepts nearest each direction", near.head(_ROWS), tested=False))
-    return join(parts)
+    return join([tag("p", text), *parts])
 
 
 def _ranking(caption: str, rows: pd.DataFrame, *, tested: bool) -> Html:
-    columns = {"group": Column("Group"), "concept": Column("Concept"), "z": number_column("z", 2)}
+    columns = {"group": Column("Group"), "concept": Column("Concept"), "z": num("z", 2)}
     if tested:
-        columns["q"] = number_column("q", 3)
-    columns["genes"] = Column("Genes that contribute most", is_wide=True)
-    return frame_table(caption, rows, columns)
+        columns["q"] = prob("q")
+    columns["genes"] = Column("Genes that contribute most", style="wide")
+    return details(caption, table(caption, columns, rows))
 
 
-@section(36, "explain", "The genes behind a number")
+@section(42, "explain", "The genes behind a number")
 def _explain(ctx: Context) -> Html | None:
     from .. import pl
 
-    found = _results(ctx, "explain")
-    if not found:
+    key, result = ctx.find("explain")
+    if not result:
         return None
-    key, result = found[0]
-    totals, params = result["totals"], result["params"]
-    what = f"the score of “{params['concept']}”" if params["concept"] else "a classifier's decision"
-    if not params["concept"] and not params["classifier"]:
-        what = "the distance along a direction" if params["direction"] else "the embedding"
+    params = result["params"]
+    what = "the embedding"
+    if params["concept"]:
+        what = f"the score of “{params['concept']}”"
+    elif params["classifier"]:
+        what = "a classifier's decision"
+    elif params["direction"]:
+        what = "the distance along a direction"
     text = (
         f"What {what} is made of, gene by gene, against {params['reference']}. The parts add up to the whole exactly, "
         "because a cell embedding is a weighted sum of gene vectors. They say what the number rests on and are no "
@@ -98,31 +72,30 @@ def _explain(ctx: Context) -> Html | None:
     )
     if params["before_scaling"]:
         text += " Cells of this preset are scaled to unit length; the parts are those before scaling."
-    names = totals["group"].astype(str).tolist()
+    columns = {
+        "gene": Column("Gene"),
+        "part": num("Part", 3),
+        "expression_change": num("Change of log expression", 2),
+        "text_source": Column("Text from"),
+        "text": Column("Text", style="wide"),
+    }
+    names = result["totals"]["group"].astype(str).tolist()
     parts = [tag("p", text)]
     for i, name in enumerate(names[:12]):
         rows = result["table"][result["table"]["group"].astype(str) == name]
         drawn = figure(pl.explain(ctx.adata, name, use_rep=key), f"Genes behind {name}, by their part.")
-        columns = {
-            "gene": Column("Gene"),
-            "part": number_column("Part", 3),
-            "expression_change": number_column("Change of log expression", 2),
-            "text_source": Column("Text from"),
-            "text": Column("Text", is_wide=True),
-        }
-        body = join([drawn, frame_table(f"{name}: parts of genes", rows, columns)])
-        parts.append(body if i == 0 else details(name, body))
+        body = join([drawn, table(f"{name}: parts of genes", columns, rows)])
+        parts.append(details(name, body) if i else body)
     if len(names) > 12:
-        parts.append(tag("p", f"{len(names) - 12} more groups are stored in the object.", class_="note"))
+        parts.append(note(f"{len(names) - 12} more groups are stored in the object."))
     return join(parts)
 
 
-@section(37, "programs", "Gene programs")
+@section(43, "programs", "Gene programs")
 def _programs(ctx: Context) -> Html | None:
-    found = _results(ctx, "programs")
-    if not found:
+    _, result = ctx.find("programs")
+    if not result:
         return None
-    _, result = found[0]
     params = result["params"]
     text = (
         f"Sparse factors of {params['genes_used']} variable genes, smoothed over genes with similar texts (weight "
@@ -132,46 +105,28 @@ def _programs(ctx: Context) -> Html | None:
     columns = {
         "program": Column("Program"),
         "name": Column("Nearest concept"),
-        "share": percent_column("Share"),
-        "n_genes": number_column("Genes"),
-        "genes": Column("Heaviest genes", is_wide=True),
+        "share": share("Share"),
+        "n_genes": num("Genes"),
+        "genes": Column("Heaviest genes", style="wide"),
     }
-    return join([tag("p", text), frame_table("Programs", result["table"], columns)])
+    return join([tag("p", text), table("Programs", columns, result["table"])])
 
 
-@section(38, "perturb", "Genes changed on paper")
+@section(44, "perturb", "Predicted effect of changing genes")
 def _perturb(ctx: Context) -> Html | None:
-    from .. import pl
-
-    parts: list[Html] = []
-    for _, result in _results(ctx, "perturb")[:1]:
-        params = result["params"]
-        targets = ", ".join(str(t) for t in params["targets"])
-        text = (
-            f"The counts of {targets} times {params['fold']:g}, library size {params['library']}: arithmetic on the "
-            "embedding. It does not predict how cells would respond."
-        )
-        columns = {
-            "group": Column("Group"),
-            "cells": number_column("Cells"),
-            "expressing": percent_column("Expressing"),
-            "shift": number_column("Moved by", 2),
-            "relative": number_column("Relative to the spread of cells", 2),
-        }
-        parts += [tag("p", text), frame_table("Movement of each group", result["table"], columns)]
-    for key, result in _results(ctx, "rank_perturbations")[:1]:
-        text = (
-            f"Genes whose removal would move diseased cells toward {result['params']['reference']}. p comes from "
-            "exchanging whole donors. Candidates to look at, not predictions."
-        )
-        drawn = figure(pl.perturb(ctx.adata, use_rep=key, key="rank_perturbations"), "Removals that lead back.")
-        columns = {
-            "cell_type": Column("Cell type"),
-            "gene": Column("Gene"),
-            "closes": percent_column("Closes"),
-            "p": number_column("p", 3),
-            "q": number_column("q", 3),
-        }
-        best = result["table"][result["table"]["rank"] <= 10].head(_ROWS)
-        parts += [tag("p", text), drawn, frame_table("First genes of each cell type", best, columns)]
-    return join(parts) if parts else None
+    _, result = ctx.find("perturb")
+    if not result:
+        return None
+    params = result["params"]
+    text = (
+        f"The counts of {', '.join(str(t) for t in params['targets'])} times {params['fold']:g}, library size "
+        f"{params['library']}: arithmetic on the embedding. It does not predict how cells would respond."
+    )
+    columns = {
+        "group": Column("Group"),
+        "cells": num("Cells"),
+        "expressing": share("Expressing"),
+        "shift": num("Moved by", 2),
+        "relative": num("Relative to the spread of cells", 2),
+    }
+    return join([tag("p", text), table("Movement of each group", columns, result["table"])])

@@ -21,7 +21,7 @@ from typing import TextIO
 import click
 
 from .. import __version__
-from . import _cells, _embed, _labels, _sets, _store, _tools, _trajectory, _vulnerability, _words
+from . import _cells, _embed, _labels, _store, _tools, _trajectory, _vulnerability, _words
 from ._options import check_paths, say
 from ._problems import explain, in_flags, one_line
 
@@ -43,22 +43,16 @@ for _command in (
     _cells.genes,
     _cells.coverage,
     _embed.embed,
-    _tools.split_counts,
     _tools.cluster,
     _vulnerability.vulnerability,
     _vulnerability.classify_vulnerability,
-    _vulnerability.predict_vulnerability,
     _trajectory.trajectory,
-    _trajectory.fates,
     _trajectory.trends,
     _trajectory.progression,
     _words.concepts,
     _words.explain,
     _words.perturb,
-    _words.rank_perturbations,
     _words.programs,
-    _sets.gene_neighbors,
-    _sets.concept_sets,
     _tools.evaluate,
     _labels.annotate,
     _labels.transfer,

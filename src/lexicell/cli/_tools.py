@@ -31,27 +31,6 @@ TIME_COLUMNS = (
 )  # fmt: skip
 
 
-@click.command("split-counts")
-@CELLS
-@output_option(cells_output)
-@click.option("--share", default=0.5, show_default=True, help="Share of the molecules that go to the first half.")
-@click.option("--layer", help="Layer with counts instead of X.")
-@click.option("--key-added", default="split", show_default=True, help="Prefix of the two layers.")
-@SEED
-def split_counts(cells: Path, output: Path, **options: Any) -> None:
-    """Split counts into two halves.
-
-    Clusters found in the one can be tested in the other: embed with --layer split_a, cluster with --test-layer split_b.
-    """
-    from .. import tl
-    from .._io import write_cells
-
-    adata = read(cells)
-    tl.split_counts(adata, **options)
-    write_cells(adata, output)
-    say(f"{output}: layers {options['key_added']}_a and {options['key_added']}_b")
-
-
 @click.command()
 @CELLS
 @output_option(cells_output)
@@ -62,7 +41,6 @@ def split_counts(cells: Path, output: Path, **options: Any) -> None:
 @click.option("--n-repeats", default=5, show_default=True, help="Further runs with other seeds, to see what is stable.")
 @click.option("--umap/--no-umap", default=True, show_default=True, help="Compute a two-dimensional map.")
 @click.option("--tissue", multiple=True, help="Where the cells come from, such as brain; repeatable; default: guessed.")
-@click.option("--test-layer", help="The other half of 'lexicell split-counts': gives markers p values.")
 @click.option("--key-added", help="Column of obs for the clusters.")
 @SEED
 def cluster(cells: Path, output: Path, tissue: tuple[str, ...], **options: Any) -> None:
@@ -130,7 +108,7 @@ def evaluate(
     if column is None or (label and time):
         raise MissingKeyError("name what to score against: --label, a column of known labels, or --time, one of times")
     # What belongs to one question only is refused with the other.
-    own = {name: options.pop(name) or None for name in ("batch", "order", "root", "branch")}
+    own = {name: options.pop(name) or None for name in ("batch", "order", "root", "branches")}
     useless = [name for name in own if own[name] and (name == "batch") != bool(label)]
     if useless:
         raise InputError(f"--{useless[0]} does nothing with {'--label' if label else '--time'}; leave it out")

@@ -1,4 +1,4 @@
-"""Commands along a trajectory: trajectory, fates, trends, progression; and evaluate's options on time."""
+"""Commands along a trajectory: trajectory, trends, progression; and evaluate's options on time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ._options import (
     read,
     say,
 )
+from ._vulnerability import BATCH, DONOR, MIN_CELLS, N_PERMUTATIONS
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,7 +36,7 @@ TIME_OPTIONS = _options(
     click.option("--time", help="Column of obs with measured times or ordered stages, instead of --label."),
     click.option("--order", callback=_listed, help="Stages from first to last, with commas, if --time has no order."),
     click.option("--root", help="For --time: a cell name or column=value; default: the cells of the first time."),
-    click.option("--branch", help="For --time: column of obs with true branches, 'trunk' before they separate."),
+    click.option("--branches", help="For --time: column of obs with true branches, 'trunk' before they separate."),
 )
 
 
@@ -60,7 +61,6 @@ TABLE = click.option("--table", "table_file", type=OutputPath(), help="Also writ
     "--groupby", help="Column of obs with the groups of the PAGA graph; default: clusters of the representation."
 )
 @click.option("--n-neighbors", default=15, show_default=True, help="Neighbors per cell, itself counted.")
-@click.option("--n-dcs", default=10, show_default=True, help="Diffusion components.")
 @click.option("--n-bootstraps", type=int, help="Draws for the intervals; default: 50 up to 10,000 cells, 20 above.")
 @GENES_FILE
 @COUNT_OPTIONS
@@ -98,42 +98,14 @@ def trajectory(
 @click.command()
 @CELLS
 @output_option(cells_output)
-@click.option("--method", default="cellrank", show_default=True, help="cellrank or palantir.")
-@USE_REP
-@COMPONENT
-@click.option("--n-terminal", default=30, show_default=True, help="Cells in a terminal state (CellRank).")
-@click.option("--n-waypoints", default=1200, show_default=True, help="Waypoints (Palantir).")
-@SEED
-@TABLE
-def fates(cells: Path, output: Path, table_file: Path | None, **options: Any) -> None:
-    """Compute fate probabilities.
-
-    How likely each cell is to reach each terminal state, by CellRank or Palantir: needs the extra traj.
-    """
-    from .. import tl
-    from .._keys import UNS
-
-    def work(adata: AnnData) -> None:
-        tl.fates(adata, **options)
-        table = adata.uns[UNS][options["use_rep"]]["fates"]["table"]
-        click.echo(table.to_string(float_format="%.3f"))
-        _save(table, table_file, index=True)
-
-    _through(cells, output, work)
-
-
-@click.command()
-@CELLS
-@output_option(cells_output)
 @USE_REP
 @click.option("--branch", help="Terminal branch: only cells on the way to it.")
 @COMPONENT
 @click.option("--features", callback=_listed, help="Genes, with commas; default: all that are expressed enough.")
 @click.option("--query", "queries", multiple=True, help="Phrase to follow; can be repeated. Default: the lexicon.")
 @click.option("--no-words", is_flag=True, help="Follow no concepts.")
+@click.option("--donor", help="Column of obs with donors: genes are then tested over them.")
 @click.option("--min-share", default=0.02, show_default=True, help="Smallest fraction of cells that express a gene.")
-@click.option("--n-splines", default=6, show_default=True, help="Degrees of freedom of a curve.")
-@click.option("--test-layer", help="Half of the counts that the pseudotime has not seen: gives p values of genes.")
 @GENES_FILE
 @COUNT_OPTIONS
 @TABLE
@@ -173,35 +145,43 @@ def trends(
 @click.command()
 @CELLS
 @output_option(cells_output)
-@click.option("--stage", required=True, help="Column of obs with numbers or ordered stages; one stage per donor.")
-@click.option("--donor", required=True, help="Column of obs with donors.")
-@click.option("--order", callback=_listed, help="Stages from first to last, with commas, if the column has no order.")
+@click.option("--condition", required=True, help="Column of obs with stages: numbers or names; one stage per donor.")
+@DONOR
+@click.option("--stage", "stages", multiple=True, help="Stages in order, if the column has none; repeatable.")
+@click.option("--reference", help="The first stage; checked.")
 @click.option("--cell-type", help="Column of obs with cell types, each tested on its own.")
+@BATCH
+@MIN_CELLS
+@N_PERMUTATIONS
 @USE_REP
 @COMPONENT
-@click.option(
-    "--min-cells", default=8, show_default=True, help="Donors with fewer cells of a type have no mean for it."
-)
-@click.option(
-    "--n-permutations", default=2000, show_default=True, help="Permutations, if there are too many to list all."
-)
 @GENES_FILE
 @SEED
 @TABLE
 def progression(
-    cells: Path, output: Path, genes_file: Path | None, table_file: Path | None, order: list[str], **options: Any
+    cells: Path,
+    output: Path,
+    genes_file: Path | None,
+    table_file: Path | None,
+    stages: tuple[str, ...],
+    use_rep: str,
+    component: str,
+    rng: int,
+    **options: Any,
 ) -> None:
     """Test whether pseudotime increases with disease stage.
 
     At the donor level; the root is chosen again in every permutation if it depends on the stage. Lists the genes that
     differ between the last stage and the first.
     """
-    from .. import tl
+    from .. import StudyDesign, tl
     from .._keys import UNS
 
+    design = StudyDesign(stages=list(stages) or None, **options)
+
     def work(adata: AnnData) -> None:
-        tl.progression(adata, order=order or None, genes=_genes(genes_file), **options)
-        found = adata.uns[UNS][options["use_rep"]]["progression"]
+        tl.progression(adata, design, use_rep=use_rep, component=component, genes=_genes(genes_file), rng=rng)
+        found = adata.uns[UNS][use_rep]["progression"]
         click.echo(found["table"].to_string(float_format="%.3g"))
         if "genes" in found:
             first = found["genes"].groupby("cell_type", sort=False).head(10)

@@ -1,4 +1,4 @@
-"""Commands that speak in genes and words: concepts, explain, perturb, rank-perturbations, programs."""
+"""Commands that speak in genes and words: concepts, explain, perturb, programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ._options import (
     CELLS,
     GENE_OPTIONS,
     GENES_FILE,
-    SEED,
     cells_or_table_output,
     gene_table,
     genes_of,
@@ -22,7 +21,6 @@ from ._options import (
     read,
     say,
 )
-from ._vulnerability import CELL_TYPE, CONDITION, DONOR, MIN_CELLS, N_PERMUTATIONS, PAIRED, REFERENCE, design_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +89,7 @@ def _deliver_table(adata: AnnData, output: Path, use_rep: str, key: str) -> None
 @READ_LAYER
 @READ_RAW
 @USE_REP
-@key_option("text_concepts", "Key of the scores in obsm.")
+@key_option("concepts")
 @GENES_FILE
 @GENE_OPTIONS
 @click.option(
@@ -128,7 +126,7 @@ def concepts(
     table: of the groups with --groupby, else of the cells.
     """
     from .. import Expression, tl
-    from .._keys import UNS
+    from .._keys import UNS, prefix
 
     words = phrases_asked(query, file)
     texts: dict[str, Any] = {"organism": organism, "source": source, "embedder": embedder, "id_column": id_column}
@@ -145,9 +143,9 @@ def concepts(
     tl.concepts(adata, words, use_rep=use_rep, genes=known, expression=expression, **options)
     grouped = options["groupby"] is not None
     table = (
-        adata.uns[UNS][use_rep]["concepts"]["table"].sort_values("z", ascending=False)
+        adata.uns[UNS][use_rep][options["key_added"]]["table"].sort_values("z", ascending=False)
         if grouped
-        else adata.obsm[options["key_added"]]
+        else adata.obsm[f"{prefix(use_rep)}_{options['key_added']}"]
     )
     _deliver(adata, output, table, index=not grouped)
 
@@ -166,7 +164,7 @@ def _stream(
     from .._errors import InputError
     from ..stream import RunSettings, check_run, open_cells
 
-    if options.pop("key_added") != CONCEPTS:
+    if options.pop("key_added") != "concepts":
         raise InputError("--key-added does not go with --stream and its options; leave it out")
     asked = {name: options.pop(name, None) for name in ("layer", "use_raw", "normalization", "library_size")}
     named = {name: value for name, value in asked.items() if value is not None}
@@ -259,53 +257,6 @@ def perturb(
     _deliver_table(adata, output, use_rep, options["key_added"])
 
 
-@click.command("rank-perturbations")
-@CELLS
-@output_option(cells_or_table_output)
-@CELL_TYPE
-@CONDITION
-@REFERENCE
-@DONOR
-@PAIRED
-@click.option("--only", help="One cell type; default: each in turn.")
-@MIN_CELLS
-@click.option("--min-share", default=0.1, show_default=True, help="Share of diseased cells that express a gene.")
-@click.option("--n-genes", default=50, show_default=True, help="Genes kept per type.")
-@N_PERMUTATIONS
-@USE_REP
-@key_option("rank_perturbations")
-@SEED
-def rank_perturbations(
-    cells: Path,
-    output: Path,
-    only: str | None,
-    min_share: float,
-    n_genes: int,
-    use_rep: str,
-    key_added: str,
-    rng: int,
-    **options: Any,
-) -> None:
-    """Rank genes by how much closer to control their removal brings diseased cells.
-
-    OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
-    """
-    from .. import tl
-
-    adata = read(cells)
-    tl.rank_perturbations(
-        adata,
-        design_of(**options),
-        only=only,
-        min_share=min_share,
-        n_genes=n_genes,
-        use_rep=use_rep,
-        key_added=key_added,
-        rng=rng,
-    )
-    _deliver_table(adata, output, use_rep, key_added)
-
-
 @click.command()
 @CELLS
 @output_option(cells_or_table_output)
@@ -328,9 +279,10 @@ def programs(
 
     OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of programs.
     """
-    from .. import tl
+    from .. import Expression, tl
 
     words = phrases_asked(query, file)
+    expression = Expression(options.pop("layer"), options.pop("use_raw"))
     adata = read(cells)
-    tl.programs(adata, queries=words, use_rep=use_rep, **options)
+    tl.programs(adata, queries=words, use_rep=use_rep, expression=expression, **options)
     _deliver_table(adata, output, use_rep, options["key_added"])

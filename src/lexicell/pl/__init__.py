@@ -11,7 +11,6 @@ from ._draw import category_colors as category_colors
 from ._embedding import embedding
 from ._evaluation import evaluation
 from ._explain import explain
-from ._fates import fates
 from ._perturb import perturb
 from ._programs import programs
 from ._trajectory import trajectory
@@ -26,7 +25,6 @@ __all__ = [
     "embedding",
     "evaluation",
     "explain",
-    "fates",
     "perturb",
     "programs",
     "trajectory",

@@ -24,7 +24,7 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     adata
         After :func:`lexicell.tl.annotate` with ``groupby=``.
     n_types
-        At most so many candidates: those with the highest probability in any group.
+        Candidates shown at most: those with the highest probability in any group.
     key
         `key_added` of the suggestions.
     ax
@@ -52,26 +52,24 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     found = find_results(adata, key, "scores", "lexicell.tl.annotate with groupby=")
     scores, table = found["scores"], found["table"].set_index("group")
     if scores.empty:
-        raise InputError("no group stands out for any of the candidates, so there are no scores to draw; name others")
+        raise InputError(
+            "no group stands out for any of the candidates, so there are no scores to draw; name other types in "
+            "lexicell.tl.annotate(types=...)"
+        )
     top = scores.max(axis=0).sort_values(ascending=False).index[:n_types]
+    # The suggestion of a group is shown even if its score is not among the highest.
     wanted = {column_name(b) for b in table["best"] if b}
     columns = [c for c in scores.columns if c in set(top) | wanted]
     ax = _draw.new_axes(ax)
     values = scores[columns].to_numpy(dtype=float)
-    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    from matplotlib.patches import Rectangle
-
-    # The suggestion of each group is framed.
-    for i, group in enumerate(scores.index):
-        row = table.loc[str(group)]
+    groups = [str(group) for group in scores.index]
+    image = _draw.heat_map(ax, values, groups, columns, cmap="Blues", vmin=0, vmax=1)
+    for i, group in enumerate(groups):
+        row = table.loc[group]
         if not row["best"]:
             continue
         style = "-" if row["suggested"] == row["best"] else ":"
-        j = columns.index(column_name(row["best"]))
-        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="black", linestyle=style, linewidth=1.4))
-    ax.set(xticks=range(len(columns)), yticks=range(len(scores)), xlabel="suggested type", ylabel="group")
-    ax.set_xticklabels(columns, rotation=40, ha="right", fontsize="small")
-    ax.set_yticklabels([str(g) for g in scores.index], fontsize="small")
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
-    bar.set_label("mean probability", fontsize="small")
+        _draw.frame(ax, i, columns.index(column_name(row["best"])), style)
+    ax.set(xlabel="suggested type", ylabel="group")
+    _draw.color_bar(ax, image, "mean probability")
     return ax

@@ -26,7 +26,7 @@ def concepts(
     n_concepts: int = 3,
     ax: Axes | None = None,
 ) -> Axes:
-    """Groups by concepts: color and size say how far a group expresses a concept; a ring marks q of at most .05.
+    """Draw the leading concepts of each group: color and size are z, and a ring marks q <= .05.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def concepts(
         raise InputError("concepts were scored for cells only; call lexicell.tl.concepts with groupby=")
     table = result["table"]
     z = table.pivot(index="group", columns="concept", values="z")
-    groups = sorted(z.index, key=_draw._natural)
+    groups = sorted(z.index, key=_draw.natural)
     chosen: list[str] = []
     for group in groups:
         chosen += [c for c in z.loc[group].nlargest(n_concepts).index if c not in chosen]
@@ -72,6 +72,7 @@ def concepts(
     x, y = np.meshgrid(np.arange(len(groups)), np.arange(len(chosen)))
     values = shown.T
     limit = float(np.abs(values).max()) or 1.0
+    # Size repeats the color, so that the plot can be read in grey.
     size = 6 + 120 * np.abs(values) / limit
     dots = ax.scatter(x, y, c=values, s=size, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="none")
     if "q" in table:
@@ -81,6 +82,6 @@ def concepts(
     ax.set_xticks(range(len(groups)), groups, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(chosen)), chosen)
     ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(len(chosen) - 0.4, -0.6))
-    ax.figure.colorbar(dots, ax=ax, label="z against random gene sets", shrink=0.7)
+    _draw.color_bar(ax, dots, "z against random gene sets")
     _draw.light_frame(ax)
     return ax

@@ -59,22 +59,12 @@ def coverage(
     if groupby is not None:
         check_column(adata.obs, groupby)
     share = adata.obs[column].to_numpy(dtype=float)
-    label = "share of a cell's counts whose gene has a text"
     if groupby is None:
         ax = _draw.new_axes(ax, (5.0, 3.0))
         ax.hist(share, bins=np.linspace(0, 1, 51).tolist(), color=_draw.FEW[0], edgecolor="white", linewidth=0.4)
         middle = float(np.median(share))
         ax.axvline(middle, color="#333333", linewidth=1.0, linestyle="--")
-        ax.annotate(
-            f"median {middle:.1%}",
-            (middle, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4, -4),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize="small",
-        )
+        ax.text(middle, 0.98, f"median {middle:.1%}", transform=ax.get_xaxis_transform(), ha="right", va="top", size=9)
         ax.set_ylabel("cells")
     else:
         names, codes = _draw.as_categories(adata.obs[groupby])
@@ -84,13 +74,13 @@ def coverage(
             [g for g, _ in groups],
             orientation="horizontal",
             widths=0.6,
+            # A large file of dots hides the boxes.
             showfliers=len(share) <= 20_000,
             flierprops={"markersize": 2, "markeredgecolor": "#888888"},
             medianprops={"color": _draw.FEW[5]},
         )
         ax.set_yticks(range(1, len(groups) + 1), [f"{n} ({len(g):,})" for g, n in groups])
     ax.set_xlim(0, 1)
-    ax.set_xlabel(label)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    ax.set_xlabel("share of a cell's counts whose gene has a text")
+    _draw.no_frame(ax)
     return ax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,33 +23,9 @@ __all__ = ["embedding"]
 
 _LEGENDS = ("auto", "right", "on data", "none")
 _ROWS = 16  # entries in a column of the legend
-_MANY = 3 * _ROWS  # above this names stand on the map
+_MANY = 3 * _ROWS  # with more categories, names are written on the map
 
 
-@overload
-def embedding(
-    adata: AnnData,
-    *,
-    basis: str | None = None,
-    color: str | None = None,
-    layer: str | None = None,
-    legend: str = "auto",
-    size: float | None = None,
-    cmap: str = "viridis",
-    ax: Axes | None = None,
-) -> Axes: ...
-@overload
-def embedding(
-    adata: AnnData,
-    *,
-    basis: str | None = None,
-    color: Sequence[str],
-    layer: str | None = None,
-    legend: str = "auto",
-    size: float | None = None,
-    cmap: str = "viridis",
-    ax: None = None,
-) -> Figure: ...
 def embedding(
     adata: AnnData,
     *,
@@ -111,34 +87,25 @@ def embedding(
     name = _default_color(adata, key) if color is None else color
     values = None if name is None else _values(adata, name, layer)
     ax = _draw.new_axes(ax)
-    area = _draw.dot_size(len(points)) if size is None else size
+    options = _draw.dots(len(points), size)
     if values is None:
-        _dots(ax, points, area, c=_draw.FEW[0])
+        ax.scatter(points[:, 0], points[:, 1], c=_draw.FEW[0], **options)
     elif _is_number(values):
-        _draw_numbers(ax, points, values.to_numpy(dtype=float), area, cmap, str(name))
+        _draw_numbers(ax, points, values.to_numpy(dtype=float), str(name), {**options, "cmap": cmap})
     else:
-        _draw_categories(ax, adata, points, values, area, str(name), legend)
+        _draw_categories(ax, adata, points, values, str(name), legend, options)
     if name is not None:
         ax.set_title(name, fontsize="medium")
-    label = prefix(key).replace("_", " ").replace("umap", "UMAP")
-    _draw.bare(ax, f"{label} 1", f"{label} 2")
+    _draw.bare(ax, key)
     return ax
 
 
 def _points(adata: AnnData, basis: str | None) -> tuple[str, NDArray[np.floating]]:
-    maps = [str(k) for k in adata.obsm if getattr(adata.obsm[k], "ndim", 0) == 2 and adata.obsm[k].shape[1] >= 2]
+    """The map named, or the UMAP of the text embedding, or the only one that lexicell made."""
     if basis is None:
-        own = [k for k in maps if k.endswith("_umap") and k != "X_umap"]
-        basis = umap(prefix(X_TEXT)) if umap(prefix(X_TEXT)) in own or len(own) != 1 else own[0]
-    key = next((k for k in (basis, f"X_{basis}") if k in adata.obsm), None)
-    if key is None:
-        raise MissingKeyError(
-            f"no map '{basis}' in obsm; there is {choices(sorted(maps))}. lexicell.tl.cluster makes X_text_umap"
-        )
-    points = np.asarray(adata.obsm[key])
-    if points.ndim != 2 or points.shape[1] < 2:
-        raise InputError(f"obsm['{key}'] of shape {points.shape} has no two dimensions to draw")
-    return key, points[:, :2]
+        own = [str(k) for k in adata.obsm if str(k).endswith("_umap") and k != "X_umap"]
+        basis = own[0] if len(own) == 1 else umap(prefix(X_TEXT))
+    return _draw.find_map(adata, [basis, f"X_{basis}"], ". lexicell.tl.cluster makes X_text_umap")
 
 
 def _default_color(adata: AnnData, key: str) -> str | None:
@@ -165,39 +132,39 @@ def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
 
 
-def _dots(ax: Axes, points: NDArray[np.floating], area: float, **options: Any) -> Any:
-    return ax.scatter(
-        points[:, 0], points[:, 1], s=area, linewidths=0, rasterized=_draw.rasterize(len(points)), **options
-    )
-
-
 def _draw_numbers(
-    ax: Axes, points: NDArray[np.floating], values: NDArray[np.floating], area: float, cmap: str, name: str
+    ax: Axes, points: NDArray[np.floating], values: NDArray[np.floating], name: str, options: dict[str, Any]
 ) -> None:
     known = np.isfinite(values)
     if not known.all():
-        _dots(ax, points[~known], area, c=_draw.GREY, label="no value")
+        ax.scatter(points[~known, 0], points[~known, 1], c=_draw.GREY, label="no value", **{**options, "cmap": None})
     # High values are what a reader looks for, so they are drawn last.
     order = np.flatnonzero(known)[np.argsort(values[known], kind="stable")]
-    drawn = _dots(ax, points[order], area, c=values[order], cmap=cmap)
-    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.6, aspect=18, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.set_label(name, fontsize="small")
+    drawn = ax.scatter(points[order, 0], points[order, 1], c=values[order], **options)
+    _draw.color_bar(ax, drawn, name)
 
 
 def _draw_categories(
-    ax: Axes, adata: AnnData, points: NDArray[np.floating], values: pd.Series, area: float, column: str, legend: str
+    ax: Axes,
+    adata: AnnData,
+    points: NDArray[np.floating],
+    values: pd.Series,
+    column: str,
+    legend: str,
+    options: dict[str, Any],
 ) -> None:
     names, codes = _draw.as_categories(values)
     colors = np.array([*_draw.category_colors(adata, column, names), _draw.GREY], dtype=object)
     # In their own order the last category would hide the others; a fixed shuffle is fair and always the same.
     order = np.random.default_rng(0).permutation(len(codes))
     order = order[np.argsort(codes[order] >= 0, kind="stable")]
-    _dots(ax, points[order], area, c=list(colors[codes[order]]))
+    ax.scatter(points[order, 0], points[order, 1], c=list(colors[codes[order]]), **options)
     if legend == "auto":
         legend = "right" if len(names) <= _MANY else "on data"
     if legend == "on data":
-        _names_on_map(ax, points, names, codes)
+        for k, name in enumerate(names):
+            x, y = np.median(points[codes == k], axis=0)
+            ax.text(x, y, name, fontsize="small", ha="center", va="center", path_effects=_draw.halo(2.5))
     elif legend == "right":
         _legend(ax, names, colors, missing=bool((codes < 0).any()))
 
@@ -221,22 +188,6 @@ def _legend(ax: Axes, names: list[str], colors: NDArray[Any], *, missing: bool) 
         handletextpad=0.2,
         columnspacing=1.0,
     )
-
-
-def _names_on_map(ax: Axes, points: NDArray[np.floating], names: list[str], codes: NDArray[np.int64]) -> None:
-    from matplotlib import patheffects
-
-    for k, name in enumerate(names):
-        x, y = np.median(points[codes == k], axis=0)
-        ax.text(
-            x,
-            y,
-            name,
-            fontsize="small",
-            ha="center",
-            va="center",
-            path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
-        )
 
 
 def _grid(adata: AnnData, basis: str, colors: list[str], **options: Any) -> Figure:

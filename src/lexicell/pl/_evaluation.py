@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .._errors import InputError, check_key
+from . import _draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,6 +101,7 @@ def _panel(ax: Axes, table: pd.DataFrame, metric: str) -> None:
         color = _COLORS[str(row["kind"])]
         ax.plot(value, place, "o", color=color, markersize=5)
         low, high, sd = f"{metric}_low", f"{metric}_high", f"{metric}_sd"
+        # Controls vary by seed, the others by draws of cells.
         if row["kind"] == "control" and sd in row:
             ax.plot([value - row[sd], value + row[sd]], [place, place], color=color, linewidth=1.2)
         elif low in row:
@@ -113,6 +115,5 @@ def _panel(ax: Axes, table: pd.DataFrame, metric: str) -> None:
     ax.tick_params(axis="x", labelsize="small")
     ax.grid(axis="y", color="#eeeeee", linewidth=0.6)
     ax.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
+    _draw.no_frame(ax, "left")
     ax.tick_params(axis="y", length=0)

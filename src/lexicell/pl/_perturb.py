@@ -17,21 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["perturb"]
 
+_N_BARS = 20  # groups that are drawn
 
-def perturb(
-    adata: AnnData, *, use_rep: str = X_TEXT, key: str = "perturb", n_bars: int = 20, ax: Axes | None = None
-) -> Axes:
-    """How far groups move if genes are changed, or which removals move cells toward control.
+
+def perturb(adata: AnnData, *, use_rep: str = X_TEXT, key: str = "perturb", ax: Axes | None = None) -> Axes:
+    """Draw how far the mean of each group moves if genes are changed: the 20 groups that move most.
 
     Parameters
     ----------
     adata
-        After :func:`lexicell.tl.perturb`, or, with ``key="rank_perturbations"``, after
-        :func:`lexicell.tl.rank_perturbations` (its first cell type).
+        After :func:`lexicell.tl.perturb`.
     use_rep, key
         Where the result is stored: ``uns["lexicell"][use_rep][key]``.
-    n_bars
-        Bars shown at most.
     ax
         Axes to draw into; None: a new figure.
 
@@ -53,24 +50,11 @@ def perturb(
     >>> axes = lx.pl.perturb(adata)
     """
     result = find_results(adata, use_rep, key, f"lexicell.tl.{key}(adata, use_rep='{use_rep}')")[key]
-    table: pd.DataFrame = result["table"]
-    if "closes" in table:
-        first = table.iloc[0]
-        is_shown = (table["cell_type"] == first["cell_type"]) & (table["comparison"] == first["comparison"])
-        table = table[is_shown].head(n_bars)
-        names, values = table["gene"], table["closes"]
-        colors = [_draw.UP if p <= 0.05 else _draw.GREY for p in table["p"]]
-        label = "share of the way to control that its removal closes"
-        title = f"{first['cell_type']} (orange: p ≤ .05)"
-    else:
-        table = table.sort_values("relative", ascending=False).head(n_bars)
-        names, values = table["group"], table["relative"]
-        colors = [_draw.UP] * len(table)
-        label = "movement of the mean, relative to the spread of cells"
-        targets = ", ".join(str(t) for t in np.atleast_1d(result["params"]["targets"])[:5])
-        title = f"{targets} × {result['params']['fold']:g}"
+    table: pd.DataFrame = result["table"].sort_values("relative", ascending=False).head(_N_BARS)
     ax = _draw.new_axes(ax, (5.0, 1.0 + 0.24 * len(table)))
-    _draw.bars(ax, names.astype(str).tolist(), values.to_numpy(dtype=float), colors)
-    ax.set_xlabel(label)
-    ax.set_title(title, fontsize=10)
+    names = table["group"].astype(str).tolist()
+    _draw.bars(ax, names, table["relative"].to_numpy(dtype=float), [_draw.UP] * len(table))
+    ax.set_xlabel("movement of the mean, relative to the spread of cells")
+    targets = ", ".join(str(t) for t in np.atleast_1d(result["params"]["targets"])[:5])
+    ax.set_title(f"{targets} × {result['params']['fold']:g}", fontsize=10)
     return ax

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._errors import InputError, MissingKeyError, choices
 from .._keys import X_FUSED, prefix, umap
 from .._results import find_results
 from . import _draw
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-__all__ = ["draw_ends", "find_map", "trajectory"]
+__all__ = ["trajectory"]
+
+_THRESHOLD = 0.1  # smallest connectivity of PAGA that is drawn
 
 
 def trajectory(
@@ -26,13 +27,12 @@ def trajectory(
     use_rep: str = X_FUSED,
     basis: str | None = None,
     paga: bool = True,
-    threshold: float = 0.1,
     ends: bool = True,
-    size: float | None = None,
-    cmap: str = "viridis",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw cells colored by pseudotime, the graph of their groups over them, and where the trajectory starts and ends.
+
+    Cells without a pseudotime are gray.
 
     Parameters
     ----------
@@ -45,15 +45,9 @@ def trajectory(
         the first two dimensions of the representation.
     paga
         Whether to draw PAGA: a dot per group at the median of its cells, larger for more cells; the stronger the
-        connectivity, the thicker the line.
-    threshold
-        Smallest connectivity that is drawn.
+        connectivity, the thicker the line; connectivities below .1 are not drawn.
     ends
         Whether to mark the roots (squares) and the terminal cells (triangles, with the branch).
-    size
-        Area of a dot in points squared; None: by the number of cells.
-    cmap
-        Colors of the pseudotime. Cells without one are gray.
     ax
         Axes to draw on.
 
@@ -76,42 +70,26 @@ def trajectory(
     """
     result = find_results(adata, use_rep, "trajectory", "lexicell.tl.trajectory")["trajectory"]
     time = adata.obs[f"{prefix(use_rep)}_pseudotime"].to_numpy(dtype=float)
-    points, label = find_map(adata, basis, use_rep)
+    wanted = [umap(prefix(use_rep)), use_rep] if basis is None else [basis, f"X_{basis}"]
+    key, points = _draw.find_map(adata, wanted)
     ax = _draw.new_axes(ax)
-    options = _draw.dots(len(points), size)
+    options = _draw.dots(len(points))
     known = np.isfinite(time)
     if not known.all():
         ax.scatter(points[~known, 0], points[~known, 1], c=_draw.GREY, label="no pseudotime", **options)
-    cells = ax.scatter(points[known, 0], points[known, 1], c=time[known], cmap=cmap, vmin=0, vmax=1, **options)
-    bar = ax.figure.colorbar(cells, ax=ax, shrink=0.6, aspect=18, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.set_label("pseudotime", fontsize="small")
+    cells = ax.scatter(points[known, 0], points[known, 1], c=time[known], vmin=0, vmax=1, **options)
+    _draw.color_bar(ax, cells, "pseudotime")
     if paga:
-        _draw_paga(ax, adata, points, adata.uns[f"{prefix(use_rep)}_paga"], threshold)
+        _draw_paga(ax, adata, points, adata.uns[f"{prefix(use_rep)}_paga"])
     if ends:
-        draw_ends(ax, adata, points, result)
+        _draw_ends(ax, adata, points, result)
         marks = [h for h in ax.collections if h.get_label() in ("root", "end", "no pseudotime")]
         ax.legend(handles=marks, frameon=False, fontsize="small", loc="best")
-    _draw.bare(ax, f"{label} 1", f"{label} 2")
+    _draw.bare(ax, key)
     return ax
 
 
-def find_map(adata: AnnData, basis: str | None, use_rep: str) -> tuple[NDArray[np.floating], str]:
-    """Two coordinates of each cell, and the name of the map for the axes."""
-    wanted = [umap(prefix(use_rep)), use_rep]
-    if basis is not None:
-        wanted = [basis, f"X_{basis}"]
-    found = [key for key in wanted if key in adata.obsm]
-    if not found:
-        raise MissingKeyError(f"no map '{basis or use_rep}' in obsm; there is {choices(sorted(adata.obsm))}")
-    points = np.asarray(adata.obsm[found[0]])
-    if points.ndim != 2 or points.shape[1] < 2:
-        raise InputError(f"obsm['{found[0]}'] of shape {points.shape} has no two dimensions to draw; name a basis")
-    label = str(found[0]).removeprefix("X_").replace("_", " ").replace("umap", "UMAP")
-    return points[:, :2], label
-
-
-def draw_ends(ax: Axes, adata: AnnData, points: NDArray[np.floating], result: dict[str, Any]) -> None:
+def _draw_ends(ax: Axes, adata: AnnData, points: NDArray[np.floating], result: dict[str, Any]) -> None:
     """Mark roots and terminal cells, the latter with the names of their branches."""
     roots = []
     for cells in result["components"]["root"]:
@@ -136,11 +114,12 @@ def draw_ends(ax: Axes, adata: AnnData, points: NDArray[np.floating], result: di
             )
 
 
-def _draw_paga(ax: Axes, adata: AnnData, points: NDArray[np.floating], graph: dict[str, Any], threshold: float) -> None:
+def _draw_paga(ax: Axes, adata: AnnData, points: NDArray[np.floating], graph: dict[str, Any]) -> None:
     names, codes = _draw.as_categories(pd.Series(adata.obs[graph["groups"]]))
     centers = np.array([np.median(points[codes == c], axis=0) for c in range(len(names))])
+    # The graph is symmetric: each edge is drawn once.
     weights = np.triu(graph["connectivities"].toarray(), 1)
-    for i, j in np.argwhere(weights >= max(threshold, 1e-12)):
+    for i, j in np.argwhere(weights >= _THRESHOLD):
         ax.plot(*centers[[i, j]].T, color="#333333", lw=0.5 + 3 * weights[i, j], zorder=3, gid="paga", alpha=0.8)
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     area = 30 + 200 * np.sqrt(sizes / sizes.max())

@@ -36,7 +36,8 @@ def transfer(
         label. ``"auto"``: the confusion if there is one.
     color
         Map: column of ``obs`` that colors the cells of `adata`, such as their known types, which show whether cells
-        lie among cells of their type. None: the transferred label, which always agrees with the cells around.
+        lie among cells of their type. None: the transferred label, which agrees with nearby labeled cells by
+        construction.
     key
         `key_added` of the transfer.
     ax
@@ -79,18 +80,15 @@ def transfer(
 def _confusion(counts: pd.DataFrame, ax: Axes) -> Axes:
     values = counts.to_numpy(dtype=float)
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
-    image = ax.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    rows = [f"{name} ({n:.0f})" for name, n in zip(counts.index, values.sum(axis=1), strict=True)]
+    image = _draw.heat_map(ax, shares, rows, [str(c) for c in counts.columns], vmin=0, vmax=1, cmap="Blues")
     for i, row in enumerate(shares):
         for j, share in enumerate(row):
             if share >= 0.005:
                 color = "white" if share > 0.55 else "black"
                 ax.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize="x-small", color=color)
-    ax.set(xticks=range(counts.shape[1]), yticks=range(len(counts)), xlabel="transferred label", ylabel="known label")
-    ax.set_xticklabels([str(c) for c in counts.columns], rotation=40, ha="right", fontsize="small")
-    rows = [f"{name} ({n:.0f})" for name, n in zip(counts.index, values.sum(axis=1), strict=True)]
-    ax.set_yticklabels(rows, fontsize="small")
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
-    bar.set_label("share of the known class", fontsize="small")
+    ax.set(xlabel="transferred label", ylabel="known label")
+    _draw.color_bar(ax, image, "share of the known class")
     return ax
 
 
@@ -104,13 +102,14 @@ def _map(adata: AnnData, source: dict[str, Any], key: str, column: str, ax: Axes
     own, _ = _draw.as_categories(adata.obs[column])
     drawn = _draw.category_colors(adata, column, names) if own == names else _draw.palette(len(names))
     colors = dict(zip(names, drawn, strict=True))
-    area = _draw.dot_size(len(labels) + adata.n_obs)
     one, other = np.asarray(source["umap"]), np.asarray(adata.obsm[umap(key)])
-    raster = _draw.rasterize(len(one) + len(other))
+    options = _draw.dots(len(one) + len(other))
+    # Crosses look smaller than dots of the same area.
+    crosses = {**options, "s": 1.4 * options["s"], "linewidths": 0.7}
     filled = [colors[v] for v in labels]
     crossed = [colors[v] for v in shown]
-    ax.scatter(one[:, 0], one[:, 1], s=area, c=filled, linewidths=0, alpha=0.55, rasterized=raster)
-    ax.scatter(other[:, 0], other[:, 1], s=area * 1.4, c=crossed, marker="x", linewidths=0.7, rasterized=raster)
+    ax.scatter(one[:, 0], one[:, 1], c=filled, alpha=0.55, **options)
+    ax.scatter(other[:, 0], other[:, 1], c=crossed, marker="x", **crosses)
     entries = [("o", colors[name], name) for name in names]
     entries += [("o", "0.4", "labeled"), ("x", "0.4", "this data set")]
     handles = [
@@ -118,5 +117,5 @@ def _map(adata: AnnData, source: dict[str, Any], key: str, column: str, ax: Axes
         for marker, color, label in entries
     ]
     ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
-    _draw.bare(ax, "common map 1", "common map 2")
+    _draw.bare(ax, "common map")
     return ax

@@ -29,7 +29,6 @@ def trends(
     features: Sequence[str] | None = None,
     kind: str = "gene",
     n_features: int = 30,
-    cmap: str = "viridis",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw genes or concepts along a pseudotime: a heat map of those that change most, or named ones as curves.
@@ -47,8 +46,6 @@ def trends(
     n_features
         Rows of the heat map: the features with the most explained variance, ordered by where they peak. Each row is
         scaled to 0 to 1, so that colors compare within a row, not between rows.
-    cmap
-        Colors of the heat map.
     ax
         Axes to draw on.
 
@@ -81,28 +78,27 @@ def trends(
     shown = [f for f in names if f in curves.columns][:n_features]
     if not shown:
         raise InputError(f"there are no curves of kind '{kind}'; run lexicell.tl.trends again, it says why")
-    return _draw_heat_map(curves[shown], cmap, ax)
+    return _draw_heat_map(curves[shown], ax)
 
 
-def _draw_heat_map(curves: pd.DataFrame, cmap: str, ax: Axes | None) -> Axes:
+def _draw_heat_map(curves: pd.DataFrame, ax: Axes | None) -> Axes:
     rows = curves.to_numpy().T
     low = rows.min(axis=1, keepdims=True)
     size = rows.max(axis=1, keepdims=True) - low
     scaled = (rows - low) / np.where(size > 0, size, 1.0)
+    # By the position of the peak, so that the rows read as a cascade.
     order = np.argsort(scaled.argmax(axis=1), kind="stable")
     n = len(rows)
     ax = _draw.new_axes(ax, (6.0, 0.2 * n + 1.2))
     grid = curves.index.to_numpy(dtype=float)
     extent = (grid[0], grid[-1], n, 0)
-    image = ax.imshow(scaled[order], aspect="auto", cmap=cmap, interpolation="nearest", extent=extent)
+    image = ax.imshow(scaled[order], aspect="auto", cmap="viridis", interpolation="nearest", extent=extent)
     ax.set_yticks(np.arange(n) + 0.5, curves.columns[order], fontsize="small")
     ax.set_xlabel("pseudotime")
     ax.tick_params(length=0, axis="y")
-    for side in ax.spines.values():
-        side.set_visible(False)
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.5, aspect=18, pad=0.02, ticks=[0, 1])
+    _draw.no_frame(ax, "left", "bottom")
+    bar = _draw.color_bar(ax, image, "", shrink=0.5, ticks=[0, 1])
     bar.ax.set_yticklabels(["lowest", "highest"], fontsize="small")
-    bar.outline.set_visible(False)
     return ax
 
 
@@ -119,6 +115,5 @@ def _draw_lines(curves: pd.DataFrame, features: list[str], ax: Axes | None) -> A
     ax.set_xlabel("pseudotime")
     ax.set_ylabel("smoothed value")
     ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    _draw.no_frame(ax)
     return ax

@@ -139,7 +139,6 @@ def concepts(
             donor=donor,
             min_cells=min_cells,
             n_genes=n_genes,
-            key_added=_keys.CONCEPTS,
         )
         given = _Input(source, values, genes, phrases, groups, params)
         job = _make_job(given)
@@ -201,7 +200,7 @@ def _make_job(given: _Input) -> Job:
         asked,
         preset="concepts",
         top_n=params["n_genes"],
-        key=params["key_added"],
+        key=_keys.CONCEPTS,
         shard_rows=ranges(values.n_cells, len(given.columns))[0],
     )
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ._annotate import annotate
-from ._classify import classify_vulnerability, predict_vulnerability
+from ._classify import classify_vulnerability
 from ._cluster import cluster
 from ._concepts import concepts
 from ._explain import explain
-from ._fates import fates
 
 # The functions that other packages of lexicell use; they are not public.
 from ._graph import graph_of as graph_of
@@ -15,11 +14,9 @@ from ._graph import kmeans as kmeans
 from ._graph import leiden as leiden
 from ._graph import resolution_for as resolution_for
 from ._perturb import perturb
-from ._programs import concept_sets, gene_neighbors, programs
+from ._programs import programs
 from ._progression import progression
-from ._rank_perturbations import rank_perturbations
 from ._roots import find_roots as find_roots
-from ._split_counts import split_counts
 from ._trajectory import trajectory
 from ._transfer import transfer
 from ._transfer_model import transfer_model
@@ -30,17 +27,11 @@ __all__ = [
     "annotate",
     "classify_vulnerability",
     "cluster",
-    "concept_sets",
     "concepts",
     "explain",
-    "fates",
-    "gene_neighbors",
     "perturb",
-    "predict_vulnerability",
     "programs",
     "progression",
-    "rank_perturbations",
-    "split_counts",
     "trajectory",
     "transfer",
     "transfer_model",

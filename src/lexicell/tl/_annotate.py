@@ -1,4 +1,4 @@
-"""Cell types suggested by name or description, or from a handful of labeled cells."""
+"""Cell types suggested by their names or descriptions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from .._errors import InputError, check_column, choices
-from .._expression import Expression, Values, read_values
+from .._expression import Expression, read_values
 from .._keys import SUGGESTED, X_TEXT, column_name
 from .._results import keep_results, recorded_params, stack_tables
 from ..core.genes.embedding import GeneEmbedding
 from ..core.genes.word_selection import allowed_words
 from ..core.transfer.align import smooth
-from ..core.transfer.annotate import few_shot, probabilities, settle, standardized, type_scores, types_found
+from ..core.transfer.annotate import probabilities, settle, standardized, type_scores, types_found
 from ..sources.annotation import load_lexicon
 from . import _describe
 from . import words as _words
@@ -44,7 +44,6 @@ def annotate(
     *,
     tissue: str | Sequence[str] | None = None,
     groupby: str | None = None,
-    examples: str | None = None,
     use_rep: str = X_TEXT,
     min_confidence: float = 0.5,
     genes: GeneEmbedding | None = None,
@@ -52,10 +51,10 @@ def annotate(
     key_added: str = SUGGESTED,
     copy: bool = False,
 ) -> AnnData | None:
-    """Suggest a cell type for each cell and group. A suggestion, no label.
+    """Suggest a cell type for each cell and group. These are suggestions, not labels.
 
-    Each candidate stands for the genes that a search finds for its name or description, as in
-    :func:`lexicell.tl.concepts`. First candidates without cells are left out: cells are split into 8 to 25 groups
+    Each candidate is represented by the genes that a search finds for its name or description, as in
+    :func:`lexicell.tl.concepts`. First, candidates without cells are left out: cells are split into 8 to 25 groups
     (k-means in 20 principal components of expression), and a candidate stays if some group stands out for it more than
     for any other and more than random orders of the genes allow
     (:func:`lexicell.core.transfer.annotate.types_found`). Cells of groups that stand out for no candidate are "none of
@@ -77,9 +76,6 @@ def annotate(
         the cell types that groups of cells stand out for, and noted in ``params``.
     groupby
         Column of ``obs``, such as clusters: a suggestion for each group as well.
-    examples
-        Column of ``obs`` with the types of a few cells, empty elsewhere: few-shot. Then cells are compared with the
-        means of these examples in the principal components of expression, and texts are not used.
     use_rep
         The embedding whose gene vectors, matrix and library sizes are used.
     min_confidence
@@ -133,33 +129,23 @@ def annotate(
     if not 0 <= min_confidence <= 1:
         raise InputError(f"min_confidence must be between 0 and 1; got {min_confidence}")
     adata = adata.copy() if copy else adata
-    for column in (groupby, examples):
-        if column is not None:
-            check_column(adata.obs, column)
-    if examples is not None and (types is not None or tissue is not None):
-        raise InputError("give either examples= (labeled cells) or types= and tissue= (words), not both")
+    if groupby is not None:
+        check_column(adata.obs, groupby)
     if types is not None and tissue is not None:
         raise InputError("tissue= chooses among the cell types of the lexicon; leave it out where types= names others")
+    known = _words.gene_vectors(adata, use_rep, genes)
+    named = None if types is None else _named(types, known)
     choice = (expression or Expression()).or_recorded(recorded_params(adata, use_rep))
-    if examples is None:
-        known = _words.gene_vectors(adata, use_rep, genes)
-        named = None if types is None else _named(types, known)
-        values = read_values(adata, choice)
-        z = _words.zscores(values, known)
-        cells = _components(values)
-        found, result, params = _from_words(z, cells, known, named, tissue)
-    else:
-        values = read_values(adata, choice)
-        z, result = None, {}
-        found = _from_examples(adata, examples, _components(values))
-        params = {"source": f"examples in obs['{examples}']", "tissue": "", "candidates": len(found.names)}
+    values = read_values(adata, choice)
+    z = _words.zscores(values, known)
+    cells = own_components(values, 20, 1000)[1]
+    found, result, params = _from_words(z, cells, known, named, tissue)
     _write(adata, found, key_added, min_confidence)
     if groupby is not None:
         result["table"], result["scores"] = _by_group(adata.obs[groupby], found, min_confidence, z)
     result["params"] = {
         **params,
         "groupby": groupby or "",
-        "examples": examples or "",
         "use_rep": use_rep,
         "min_confidence": float(min_confidence),
         "expression": values.params["slot"],
@@ -185,14 +171,14 @@ class _Found:
     is_none
         Cells that are of none of these types.
     sets
-        Weights of the genes of each type; None where examples decide.
+        Weights of the genes of each type.
     """
 
     names: list[str]
     shares: Floats
     parents: NDArray[np.int64]
     is_none: NDArray[np.bool_]
-    sets: sp.csr_matrix | None = None
+    sets: sp.csr_matrix
 
 
 def _named(
@@ -224,6 +210,7 @@ def _from_words(
     tissue: str | Sequence[str] | None,
 ) -> tuple[_Found, dict[str, Any], dict[str, Any]]:
     """Types found among the candidates; the table of candidates; what was asked."""
+    # Enough groups for rare types to have their own, few enough for means of a group to be quiet.
     n_groups = int(np.clip(len(cells) // _CELLS_PER_GROUP, _FEWEST_GROUPS, _MOST_GROUPS))
     groups = kmeans(cells, min(n_groups, len(cells)), 0)
     changes = _describe.against_rest(z, groups, int(groups.max()) + 1)
@@ -236,6 +223,7 @@ def _from_words(
             raise InputError(_words.NO_LEXICON.replace("queries=", "types="))
         kinds = shipped.part(shipped.cell_types)
         if tissue is None:
+            # Without a tissue, hundreds of types compete, and relatives of the right one win by chance.
             tissues = _describe.tissues_of(z, changes, kinds)
         else:
             tissues = [tissue] if isinstance(tissue, str) else list(tissue)
@@ -245,9 +233,11 @@ def _from_words(
     leader = types_found(changes, sets, z.mean)
     above = _more_general([str(n) for n in phrases.names])
     present = np.unique(leader[leader >= 0])
+    # A cell's own counts are too few to score a type; its neighbors have the same type and their own noise.
     shares = probabilities(standardized(smooth(type_scores(z.deviations, z.baseline, sets[present]), cells)))
     parents = np.asarray([_nearest(number, present, above) for number in present], dtype=np.int64)
     names = [str(n) for n in phrases.names[present]]
+    # A group that no candidate leads is of none of them, whatever its cells score.
     found = _Found(names, shares, parents, (leader == -1)[groups], sets[present])
     first = [z.ids[row.indices[np.argsort(-row.data, kind="stable")[:10]]] for row in sets]
     table = pd.DataFrame(
@@ -270,37 +260,18 @@ def _more_general(names: Sequence[str]) -> NDArray[np.bool_]:
     for name in names:
         fits = [entry.name for entry, share in lexicon.find(name) if share == 1]
         own.append(fits[0] if fits else name)
-    out = np.zeros((len(names), len(names)), dtype=bool)
-    for i, name in enumerate(own):
-        left, seen = list(parents.get(name, ())), set()
-        while left:
-            seen.add(left.pop())
-            left += [p for more in list(seen) for p in parents.get(more, ()) if p not in seen]
-        out[i] = [other in seen for other in own]
-    return out
+
+    def ancestors(name: str) -> set[str]:
+        direct = parents.get(name, ())
+        return {*direct}.union(*(ancestors(parent) for parent in direct))
+
+    return np.asarray([[other in ancestors(name) for other in own] for name in own])
 
 
 def _nearest(number: int, present: NDArray[np.int64], above: NDArray[np.bool_]) -> int:
     """Place in `present` of the least general type above this one; -1 for none."""
     general = [place for place, other in enumerate(present) if above[number, other]]
     return max(general, key=lambda place: int(above[present[place]].sum()), default=-1)
-
-
-def _components(values: Values) -> Floats:
-    return own_components(values, 20, 1000)[1]
-
-
-def _from_examples(adata: AnnData, column: str, cells: Floats) -> _Found:
-    labels = adata.obs[column]
-    given = labels.notna().to_numpy() & (labels.astype(str).to_numpy() != "")
-    names = sorted(set(labels[given].map(str)))
-    if len(names) < 2:
-        raise InputError(f"obs['{column}'] holds {len(names)} types; examples of two or more are needed")
-    codes = np.full(adata.n_obs, -1, dtype=np.int64)
-    codes[given] = pd.Index(names).get_indexer(pd.Index(labels[given].map(str)))
-    scores = standardized(few_shot(cells, codes, len(names)))
-    none = np.zeros(adata.n_obs, dtype=bool)
-    return _Found(names, probabilities(scores), np.full(len(names), -1, dtype=np.int64), none)
 
 
 def _ranked(found: _Found, shares: Floats, is_none: NDArray[np.bool_], min_confidence: float) -> pd.DataFrame:
@@ -329,9 +300,7 @@ def _write(adata: AnnData, found: _Found, key: str, min_confidence: float) -> No
     adata.obsm[key] = pd.DataFrame(found.shares.astype(np.float32), index=adata.obs_names, columns=columns)
 
 
-def _by_group(
-    labels: pd.Series, found: _Found, min_confidence: float, z: ZScores | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _by_group(labels: pd.Series, found: _Found, min_confidence: float, z: ZScores) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Suggestions for groups of cells, and their mean probabilities."""
     known = labels.notna().to_numpy()
     groups = sorted(set(labels[known].map(str)))
@@ -342,15 +311,15 @@ def _by_group(
     table = _ranked(found, means, is_none, min_confidence)
     table.insert(0, "group", groups)
     table.insert(1, "cells", np.bincount(codes[known], minlength=len(groups)))
+    # Cells vote one by one for `share`, whereas the suggestion comes from the group's mean probabilities.
     each = _ranked(found, found.shares, found.is_none, min_confidence)["best"].to_numpy()
     table["share"] = [float(np.mean(each[codes == k] == best)) for k, best in enumerate(table["best"])]
     table[["best", "runner_up"]] = table[["best", "runner_up"]].fillna("")
-    if z is not None and found.sets is not None:
-        part = replace(z, deviations=sp.csr_matrix(z.deviations[np.flatnonzero(known)]))
-        changes = _describe.against_rest(part, codes[known], len(groups))
-        table["genes"] = [
-            _describe.leading(found.sets[found.names.index(best)], changes[k], z.ids) if best else ""
-            for k, best in enumerate(table["best"])
-        ]
+    part = replace(z, deviations=sp.csr_matrix(z.deviations[np.flatnonzero(known)]))
+    changes = _describe.against_rest(part, codes[known], len(groups))
+    table["genes"] = [
+        _describe.leading(found.sets[found.names.index(best)], changes[k], z.ids) if best else ""
+        for k, best in enumerate(table["best"])
+    ]
     columns = [column_name(n) for n in found.names]
     return stack_tables([table]), pd.DataFrame(means, index=pd.Index(groups, dtype=object), columns=columns)

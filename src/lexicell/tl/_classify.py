@@ -1,9 +1,10 @@
-"""Vulnerable against resistant cells, learned on some donors and tried on others."""
+"""Vulnerable against resistant cells: learned on some donors, scored on others, applied to further data sets."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,12 @@ import pandas as pd
 from .. import __version__
 from .._errors import InputError, check_column, check_key, choices
 from .._keys import X_TEXT, prefix
-from .._results import check_rep, keep_results, recorded
+from .._results import check_rep, keep_results, recorded, stack_tables
+from ..core.donors.design import StudyDesign
 from ..core.transfer.classify import (
     LinearClassifier,
     auroc_interval,
     donor_p,
-    fit_contrastive,
     fit_logistic,
     leave_one_donor_out,
     score_predictions,
@@ -27,49 +28,51 @@ from ..core.transfer.classify import (
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["classify_vulnerability", "predict_vulnerability"]
+__all__ = ["classify_vulnerability"]
+
+_METHOD = "logistic regression"
 
 
 def classify_vulnerability(
     adata: AnnData,
+    design: StudyDesign | None = None,
     *,
-    label: str,
-    positive: str | Sequence[str],
-    donor: str,
-    negative: Sequence[str] = (),
+    positive: str | Sequence[str] = (),
+    negative: str | Sequence[str] = (),
+    label: str | None = None,
+    model: LinearClassifier | AnnData | str | Path | None = None,
     use_rep: str = X_TEXT,
     penalty: float = 1.0,
-    contrastive: bool = False,
-    rng: int | np.random.Generator = 0,
     key_added: str = "classify_vulnerability",
     copy: bool = False,
 ) -> AnnData | None:
-    """Learn to tell vulnerable from resistant cells, and score it on donors left out.
+    """Learn to tell vulnerable from resistant cells and score it on held-out donors, or apply what was learned.
 
-    A logistic regression on the representation; both classes, and all donors of a class, weigh the same. Every cell is
-    scored by a model that saw nothing of its donor. Cells are never split at random: cells of one donor in both halves
-    make any classifier look good.
+    A logistic regression on the representation; both classes have the same weight, and so do all donors of a class.
+    Every cell is scored by a model that was fitted without its donor. Cells are never split at random: with cells of
+    one donor in both halves, any classifier looks good.
+
+    With `model`, nothing is learned: the classifier is applied to these cells.
 
     Parameters
     ----------
     adata
         Cells with ``obsm[use_rep]``.
-    label
-        Column of ``obs``: a vulnerability label, or the cell types.
+    design
+        Donors and cell types: :class:`lexicell.StudyDesign`, of which ``donor`` and ``cell_type`` are used. Not with
+        `model`.
     positive
         Value, or values, of the positive class, for example ``"vulnerable"`` or a list of vulnerable cell types.
-    donor
-        Column of ``obs``.
     negative
-        Values of the negative class. Default: all others. Cells with neither take no part.
+        Values of the negative class. Default: all others. Cells with neither are left out.
+    label
+        Column of ``obs`` with these values, such as a vulnerability label. None: the cell types of `design`.
+    model
+        A classifier, a file of one, or the AnnData it was learned on (under `use_rep` and `key_added`).
     use_rep
-        Key in ``obsm``.
+        Key in ``obsm``. With `model`, in the same gene space as the one the classifier was learned in.
     penalty
         Strength of the L2 penalty.
-    contrastive
-        Also evaluate a supervised-contrastive linear head with 15 nearest neighbors, the same way.
-    rng
-        Seed or generator of the head.
     key_added
         Name of the result within ``uns["lexicell"][use_rep]``.
     copy
@@ -77,21 +80,26 @@ def classify_vulnerability(
 
     Returns
     -------
-    None, or the new object. Writes ``obs["<prefix>_p_vulnerable"]`` (probability of the positive class from the model
-    without the cell's donor; NaN for cells that took no part) and ``uns["lexicell"][use_rep][key_added]``: ``table``
-    (one row a method: ``auroc`` with ``auroc_low`` and ``auroc_high`` (95 % of draws of whole donors),
-    ``average_precision``, ``brier``, ``calibration_error``, ``auroc_donor_mean``, and ``p``: where every donor has one
-    label only, such as a condition, the share of permutations of the donors' labels, up to 99 besides the observed one,
-    with an AUROC at least as large, each fitted anew on up to 20 cells of a donor; without signal the AUROC itself
-    lies anywhere around .4 with few donors; NaN where labels differ within donors), ``calibration``, ``model``
-    (fitted on all donors; see :func:`predict_vulnerability`) and ``params``.
+    None, or the new object. Writes
+
+    ``obs["<prefix>_p_vulnerable"]``
+        Probability of the positive class, float64, from the model without the cell's donor (NaN for cells that were
+        left out), or from `model`. Between studies probabilities shift with batch; ranks within a study are safer.
+    ``uns["lexicell"][use_rep][key_added]`` (without `model`)
+        ``table``, one row: ``method``, ``auroc`` with ``auroc_low`` and ``auroc_high`` (95 % of draws of whole donors),
+        ``average_precision``, ``brier``, ``calibration_error``, ``auroc_donor_mean``, and ``p``: if every donor has one
+        label only, such as a condition, the share of permutations of the donors' labels, up to 99 besides the observed
+        one, with an AUROC at least as large, each fitted anew on up to 20 cells per donor; NaN if labels differ within
+        donors. Without signal and with few donors, the AUROC itself is often near .4. ``calibration``. ``model``:
+        fitted on all donors. ``params``.
 
     Raises
     ------
     InputError
-        If a class is empty, or one of them has fewer than two donors.
+        If there is neither a design nor a model, a class is empty or has fewer than two donors; or if the classifier
+        was learned in other dimensions, another gene space, or z-scores about different means.
     MissingKeyError
-        If a column or the representation does not exist.
+        If a column, the representation or the result of the model does not exist.
 
     Examples
     --------
@@ -100,108 +108,65 @@ def classify_vulnerability(
     >>> adata = lx.datasets.pbmc68k_counts()
     >>> adata.obs["donor"] = np.arange(adata.n_obs) % 4
     >>> lx.emb.expression_pca(adata, library_size="n_counts")
-    >>> lx.tl.classify_vulnerability(
-    ...     adata, label="cell_type", positive="CD19+ B", donor="donor", use_rep="X_expression"
-    ... )
+    >>> design = lx.StudyDesign(cell_type="cell_type", donor="donor")
+    >>> lx.tl.classify_vulnerability(adata, design, positive="CD19+ B", use_rep="X_expression")
     >>> table = adata.uns["lexicell"]["X_expression"]["classify_vulnerability"]["table"]
     >>> bool(table["auroc"].iloc[0] > 0.9)
     True
+    >>> lx.tl.classify_vulnerability(adata, model=adata, use_rep="X_expression")
+    >>> bool(adata.obs["expression_p_vulnerable"].between(0, 1).all())
+    True
     """
+    if (design is None) == (model is None):
+        raise InputError("give a design to learn from, or the model= to apply: one of the two")
     adata = adata.copy() if copy else adata
     C = check_rep(adata, use_rep)
-    for column in (label, donor):
-        check_column(adata.obs, column)
-    used, y, who, names = _labels(adata, label, positive, negative, donor)
+    if model is not None:
+        classifier = _read(model, use_rep, key_added)
+        _check_space(adata, use_rep, classifier)
+        adata.obs[f"{prefix(use_rep)}_p_vulnerable"] = classifier.probability(C)
+        return adata if copy else None
+    assert design is not None
+    column = label or design.cell_type
+    if column is None or not positive:
+        raise InputError(
+            "name the column with the classes (label=, or cell_type= of the design) and the positive= ones"
+        )
+    for name in (column, design.donor):
+        check_column(adata.obs, name)
+    used, y, who, names = _labels(adata, column, positive, negative, design.donor)
     about = {
-        "use_rep": use_rep, "label": label, "positive": names[1], "negative": names[0], "space": _space(adata, use_rep),
-        "moments": _moments(adata, use_rep), "lexicell": __version__, "penalty": float(penalty),
-    }  # fmt: skip
+        "use_rep": use_rep,
+        "label": column,
+        "positive": names[1],
+        "negative": names[0],
+        "space": _space(adata, use_rep),
+        "moments": _moments(adata, use_rep),
+        "lexicell": __version__,
+        "penalty": float(penalty),
+    }
     part = np.asarray(C[used], dtype=np.float64)
-
-    methods: dict[str, Any] = {"logistic regression": lambda X, t, d: fit_logistic(X, t, d, penalty=penalty)}
-    if contrastive:
-        seed = np.random.default_rng(rng).integers(2**31)
-        methods["contrastive head, 15 neighbors"] = lambda X, t, d: fit_contrastive(X, t, d, rng=int(seed))
-    rows, curves, main = [], [], np.zeros(0)
-    for name, fit in methods.items():
-        probability = leave_one_donor_out(part, y, who, fit)
-        scores, calibration = score_predictions(probability, y, who)
-        low, high = auroc_interval(probability, y, who)
-        rows.append({"method": name, "auroc_low": low, "auroc_high": high, "p": donor_p(part, y, who, fit), **scores})
-        curves.append(calibration.assign(method=name))
-        main = probability if not len(main) else main
-    table, curve = pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
-    for frame in (table, curve):
-        frame["method"] = frame["method"].astype(object)
-        frame.index = frame.index.astype(str)
+    fit = partial(fit_logistic, penalty=penalty)
+    probability = leave_one_donor_out(part, y, who, fit)
+    scores, curve = score_predictions(probability, y, who)
+    low, high = auroc_interval(probability, y, who)
+    row = {"method": _METHOD, "auroc_low": low, "auroc_high": high, "p": donor_p(part, y, who, fit), **scores}
     out = np.full(adata.n_obs, np.nan)
-    out[used] = main
+    out[used] = probability
     adata.obs[f"{prefix(use_rep)}_p_vulnerable"] = out
     result = {
-        "table": table,
-        "calibration": curve,
+        "table": stack_tables([pd.DataFrame([row])]),
+        "calibration": stack_tables([curve.assign(method=_METHOD)]),
+        # The scores above are of models without a donor; the one that is kept may use all of them.
         "model": fit_logistic(part, y, who, penalty=penalty, about=about).to_dict(),
-        "params": {**about, "donor": donor, "contrastive": bool(contrastive)},
+        "params": {**about, "donor": design.donor},
     }
     keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 
-def predict_vulnerability(
-    adata: AnnData,
-    model: LinearClassifier | AnnData | str | Path,
-    *,
-    use_rep: str = X_TEXT,
-    key: str = "classify_vulnerability",
-    key_added: str | None = None,
-    copy: bool = False,
-) -> AnnData | None:
-    """Apply a classifier to cells of another data set.
-
-    Parameters
-    ----------
-    adata
-        Cells with ``obsm[use_rep]``, in the same gene space as those the classifier was fitted on.
-    model
-        A classifier, a file of one, or the AnnData that :func:`classify_vulnerability` was run on.
-    use_rep
-        Key in ``obsm``.
-    key
-        Name of the result, where `model` is an AnnData.
-    key_added
-        Column of ``obs``. Default: ``<prefix>_p_vulnerable``.
-    copy
-        Return a new object instead of writing into `adata`.
-
-    Returns
-    -------
-    None, or the new object. Writes the probability of the positive class, float64. Between studies probabilities shift
-    with batch; ranks within a study are safer than the values.
-
-    Raises
-    ------
-    InputError
-        If the two representations differ in dimensions or in gene space, or were z-scored about different means.
-    MissingKeyError
-        If there is no such result.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import lexicell as lx
-    >>> adata = lx.datasets.pbmc68k_counts()
-    >>> adata.obs["donor"] = np.arange(adata.n_obs) % 4
-    >>> lx.emb.expression_pca(adata, library_size="n_counts")
-    >>> lx.tl.classify_vulnerability(
-    ...     adata, label="cell_type", positive=["CD19+ B"], donor="donor", use_rep="X_expression"
-    ... )
-    >>> lx.tl.predict_vulnerability(adata, adata, use_rep="X_expression", key_added="like_b")
-    >>> bool(adata.obs["like_b"].between(0, 1).all())
-    True
-    """
-    adata = adata.copy() if copy else adata
-    C = check_rep(adata, use_rep)
-    classifier = _read(model, use_rep, key)
+def _check_space(adata: AnnData, use_rep: str, classifier: LinearClassifier) -> None:
+    """Refuse cells whose axes, or whose zero, are not those that the classifier learned."""
     here, there = _space(adata, use_rep), str(classifier.about.get("space", ""))
     if here and there and here != there:
         raise InputError(
@@ -212,16 +177,14 @@ def predict_vulnerability(
     moments, learned = _moments(adata, use_rep), str(classifier.about.get("moments", ""))
     if moments and learned and moments != learned:
         raise InputError(
-            f"obsm['{use_rep}'] holds z-scores about the mean of its own cells, the classifier learned from z-scores "
-            "about the mean of others, so its probabilities would say nothing; put these cells into the space it was "
-            "learned in first: lexicell.emb.project(adata, cells_it_was_learned_on, genes)"
+            f"obsm['{use_rep}'] holds z-scores about the mean of these cells, but the classifier learned from z-scores "
+            "about the mean of others, so its probabilities would mean nothing. First put these cells into the space "
+            "it was learned in: lexicell.emb.project(adata, cells_it_was_learned_on, genes)"
         )
-    adata.obs[key_added or f"{prefix(use_rep)}_p_vulnerable"] = classifier.probability(C)
-    return adata if copy else None
 
 
 def _labels(
-    adata: AnnData, label: str, positive: str | Sequence[str], negative: Sequence[str], donor: str
+    adata: AnnData, label: str, positive: str | Sequence[str], negative: str | Sequence[str], donor: str
 ) -> tuple[Any, Any, Any, tuple[str, str]]:
     values = adata.obs[label].astype(object)
     wanted = [positive] if isinstance(positive, str) else [str(p) for p in positive]
@@ -234,6 +197,7 @@ def _labels(
         raise InputError(f"{choices(sorted(set(wanted) & set(others)))} cannot be both positive and negative")
     is_positive = text.isin(wanted).to_numpy()
     is_negative = (text.isin(others) if others else text.notna()).to_numpy() & ~is_positive
+    # Cells of types that are neither positive nor negative would only shift the boundary.
     used = np.flatnonzero((is_positive | is_negative) & adata.obs[donor].notna().to_numpy())
     y, who = is_positive[used], adata.obs[donor].astype(str).to_numpy(dtype=object)[used]
     for name, of in (("positive", y), ("negative", ~y)):
@@ -249,6 +213,7 @@ def _labels(
 def _space(adata: AnnData, use_rep: str) -> str:
     """Fingerprint of the axes of a representation; empty where nothing is recorded."""
     entry = recorded(adata, use_rep)
+    # Whitened axes are estimated from the data, so two data sets have different ones even with the same texts.
     axes = entry.get("space", {}).get("V") if isinstance(entry.get("space"), dict) else entry.get("loadings")
     if axes is not None:
         return _fingerprint(axes)

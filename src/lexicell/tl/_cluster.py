@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from .. import _keys
 from .._errors import InputError, LexicellError
-from .._expression import Expression, Values, read_values
+from .._expression import Values, read_values
 from .._results import check_rep, keep_results, recorded_params
 from ..core.agreement import adjusted_rand, stability
 from ..core.genes.embedding import GeneEmbedding
 from . import _describe
 from . import words as _words
 from ._graph import graph_of, leiden, resolution_for, umap_of
-from ._split_counts import check_split
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -41,7 +40,6 @@ def cluster(
     umap: bool = True,
     tissue: str | Sequence[str] | None = None,
     genes: GeneEmbedding | None = None,
-    test_layer: str | None = None,
     key_added: str | None = None,
     rng: int | np.random.Generator = 0,
     copy: bool = False,
@@ -74,9 +72,6 @@ def cluster(
     genes
         The gene vectors the words are compared with; None: those that `use_rep` was made from. If there are none,
         clusters get no words, and a warning says so.
-    test_layer
-        The half of :func:`lexicell.tl.split_counts` that `use_rep` was not computed from. The genes of the clusters
-        are then tested in it, with valid p values.
     key_added
         Column of ``obs`` for the clusters. Default: ``text_leiden`` for ``X_text``, ``text_fused_leiden`` for
         ``X_text_fused``.
@@ -100,8 +95,7 @@ def cluster(
         NaN without repeats), ``genes`` (the first five), ``cell_types`` and ``processes`` (at most five each, or
         "no clear word"). ``markers``: genes of each cluster, ranked by
         difference in mean log value to all other cells; no p values, since clusters found in counts cannot be tested
-        on them. With `test_layer` also ``difference_test``, ``p`` (Wilcoxon rank-sum) and ``q`` (Benjamini-Hochberg
-        over all rows), from the other half. ``concepts``: words of each cluster with their ``kind``, ``z`` and
+        on them. ``concepts``: words of each cluster with their ``kind``, ``z`` and
         ``genes``; a word is shown only where its genes go up further than the best of all words in random orders of
         the genes (:mod:`lexicell.core.genes.word_selection`). ``params``: with ``tissue``, ``resolution``,
         ``n_clusters``, ``seed`` and ``repeat_ari`` (mean adjusted Rand index between the clustering and its repeats).
@@ -109,10 +103,9 @@ def cluster(
     Raises
     ------
     MissingKeyError
-        If `use_rep` is not there, or `test_layer` is not half of a split; the message lists what is.
+        If `use_rep` is not there; the message lists what is.
     InputError
-        If `use_rep` was computed from the counts of `test_layer`, there are fewer than five cells, the representation
-        holds NaN, or a parameter is out of range.
+        If there are fewer than five cells, the representation holds NaN, or a parameter is out of range.
 
     Warns
     -----
@@ -136,8 +129,6 @@ def cluster(
     adata = adata.copy() if copy else adata
     matrix = check_rep(adata, use_rep)
     _check(adata.n_obs, resolution, n_clusters, n_neighbors, n_repeats)
-    if test_layer is not None:
-        check_split(adata, test_layer, str((recorded_params(adata, use_rep) or {}).get("slot", "")))
     most = adata.n_obs - 1
     if n_neighbors > most:
         warnings.warn(f"{adata.n_obs} cells have {most} neighbors, not {n_neighbors}", UserWarning, stacklevel=2)
@@ -155,9 +146,6 @@ def cluster(
         warnings.warn(f"asked for {n_clusters} clusters, Leiden comes no nearer than {found}", stacklevel=2)
     names = [str(k) for k in range(found)]
     result = _describe_clusters(adata, use_rep, codes, names, repeats, genes, tissue)
-    if test_layer is not None and "markers" in result:
-        counts = read_values(adata, Expression(test_layer, normalization="counts"))
-        result["markers"] = _describe.tested(result["markers"], counts, codes, names)
     result["params"] |= {
         "method": "leiden",
         "use_rep": use_rep,
@@ -167,7 +155,6 @@ def cluster(
         "resolution": float(resolution),
         "seed": seed,
         "n_repeats": n_repeats,
-        "test_layer": test_layer or "",
         "repeat_ari": float(np.mean([adjusted_rand(codes, r) for r in repeats])) if repeats else float("nan"),
     }
     adata.obs[column] = pd.Categorical.from_codes(codes, categories=pd.Index(names))

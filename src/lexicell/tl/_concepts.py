@@ -1,4 +1,4 @@
-"""Ask cells in words: how far each cell and each group expresses a phrase."""
+"""Score cells and groups of cells by phrases."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def concepts(
     n_genes: int = N_GENES,
     genes: GeneEmbedding | None = None,
     expression: Expression | None = None,
-    key_added: str = _keys.CONCEPTS,
+    key_added: str = "concepts",
     copy: bool = False,
 ) -> AnnData | None:
     r"""Score cells, and groups of cells, by phrases.
 
     A phrase stands for the `n_genes` genes that a search finds for it: by the meaning of their texts, by their words,
     by what is curated about them, and by name. The weight :math:`w_{qg}` of a gene is its score in the search
-    (:mod:`lexicell.core.genes.retrieval` has the formula), scaled to sum to 1; genes far below the best of all human
-    genes have no part, so that in a panel without a phrase's genes others do not take their place. Genes are chosen
+    (:mod:`lexicell.core.genes.retrieval` has the formula), scaled to sum to 1; genes that score far below the best of
+    all human genes are left out, so that unrelated genes do not stand in for those a panel lacks. Genes are chosen
     from the phrase alone, never from the data. A cell's raw score is :math:`\sum_g w_{qg} z_g`, with z the z-score of
     log expression over all cells. What is written is its distance from random gene sets with the same weights and the
     same expression, in their standard deviations: a scale on which cells and phrases can be compared, not a test.
@@ -76,7 +76,7 @@ def concepts(
     donor
         Column of ``obs``; groups are then tested over donors.
     min_cells
-        A donor takes part in a group's test with at least so many cells inside and outside the group.
+        Cells a donor needs inside and outside a group to be part of its test.
     directions
         Directions of ``obsm[use_rep]`` by name, each of shape ``(dim,)``, such as a principal component or the weights
         of a classifier: concepts are ranked by how far the vectors of their genes point along each.
@@ -87,7 +87,7 @@ def concepts(
     expression
         Which matrix is read, and what its values are; None: that of `use_rep`.
     key_added
-        Key of the scores in ``obsm``.
+        Name of the result, and end of the key of the scores in ``obsm``.
     copy
         Return a new object instead of writing into `adata`.
 
@@ -95,9 +95,9 @@ def concepts(
     -------
     None, or the new object. Writes
 
-    ``obsm[key_added]``
+    ``obsm["text_concepts"]`` (prefix of `use_rep`, and `key_added`)
         DataFrame of cells x phrases, float32; a "/" in a phrase is written as "∕" there.
-    ``uns["lexicell"][use_rep]["concepts"]``
+    ``uns["lexicell"][use_rep][key_added]``
         ``sets``: one row per phrase: its number of genes and the first ten with their weights. ``genes``: one row per
         phrase and gene: ``concept``, ``gene``, ``weight`` and ``reason``, such as "annotated to GO:0030182 neuron
         differentiation" or "known gene of 'astrocyte'" (for up to 100 phrases). ``table`` (with `groupby`): one row
@@ -145,6 +145,7 @@ def concepts(
     values = open_values(adata, expression or Expression(), like=recorded_params(adata, use_rep))
     work = ConceptPass(values, known)
     _, parts = ranges(values.n_cells, len(phrases.names))
+    # Two passes: z-scores need the moments of all cells before any cell can be scored.
     z = work.set_moments(add_sums(work.moments(start, stop) for start, stop in parts))
     sets = work.set_phrases(phrases, n_genes)
     scores = np.empty((values.n_cells, len(phrases.names)), dtype=np.float32)
@@ -155,10 +156,11 @@ def concepts(
     if form is not None and directions:
         result["directions"] = _directions(form, z, sets, phrases, directions)
     result["params"] = describe_params(
-        phrases, values, groupby=groupby, donor=donor, min_cells=min_cells, n_genes=n_genes, key_added=key_added,
-    )  # fmt: skip
-    adata.obsm[key_added] = pd.DataFrame(scores, index=adata.obs_names, columns=_words.columns(phrases), copy=False)
-    keep_results(adata, use_rep, {"concepts": result})
+        phrases, values, groupby=groupby, donor=donor, min_cells=min_cells, n_genes=n_genes
+    )
+    frame = pd.DataFrame(scores, index=adata.obs_names, columns=_words.columns(phrases), copy=False)
+    adata.obsm[f"{_keys.prefix(use_rep)}_{key_added}"] = frame
+    keep_results(adata, use_rep, {key_added: result})
     return adata if copy else None
 
 
@@ -179,16 +181,17 @@ def _directions(
                 f"direction '{name}' must be {form.vectors.shape[1]} numbers, not all zero; got shape {axis.shape}"
             )
         loading = np.zeros(len(z.ids))
+        # A fused representation has two rows per gene, by text and by expression; both point along the direction.
         np.add.at(loading, place[place >= 0], (form.vectors @ (axis / np.linalg.norm(axis)))[place >= 0])
         got = contrast_scores(loading, sets, z.mean)
         order = np.argsort(-got.z[0], kind="stable")
-        blocks.append(
-            pd.DataFrame(
-                {
-                    "group": str(name), "rank": np.arange(1, len(order) + 1), "concept": phrases.names[order],
-                    "score": got.score[0, order], "z": got.z[0, order],
-                    "genes": [_describe.leading(sets[q], loading, z.ids) for q in order],
-                }
-            )
-        )  # fmt: skip
+        columns = {
+            "group": str(name),
+            "rank": np.arange(1, len(order) + 1),
+            "concept": phrases.names[order],
+            "score": got.score[0, order],
+            "z": got.z[0, order],
+            "genes": [_describe.leading(sets[q], loading, z.ids) for q in order],
+        }
+        blocks.append(pd.DataFrame(columns))
     return stack_tables(blocks)

@@ -1,8 +1,7 @@
-"""Genes with similar texts, gene programs named by concepts, and concepts as gene sets for other tools."""
+"""Gene programs, named by concepts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,141 +10,20 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, check_key
+from .._errors import InputError
 from .._expression import Expression, read_values, variable_genes
 from .._results import keep_results, recorded_params, stack_tables
 from ..core.genes.embedding import GeneEmbedding
-from ..core.genes.programs import gene_programs, nearest_genes, text_smoothing
-from ..core.genes.retrieval import N_GENES
+from ..core.genes.programs import gene_programs, text_smoothing
 from . import _describe
 from . import words as _words
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["concept_sets", "gene_neighbors", "programs"]
+__all__ = ["programs"]
 
 _N_WORDS = 5  # concepts per program
-
-
-def gene_neighbors(
-    adata: AnnData,
-    names: Sequence[str] | str | None = None,
-    *,
-    n_neighbors: int = 10,
-    use_rep: str = _keys.X_TEXT,
-    genes: GeneEmbedding | None = None,
-) -> pd.DataFrame:
-    r"""Look up the genes whose texts are most similar to a gene's.
-
-    Similarity is :math:`\cos(e_g - \mu, e_h - \mu)`, with :math:`\mu` the mean of the gene vectors. Without centering,
-    all genes are similar.
-
-    Parameters
-    ----------
-    adata
-        Cells with ``obsm[use_rep]``; nothing is written.
-    names
-        Genes to look up; None: all of them.
-    n_neighbors
-        Neighbors per gene.
-    use_rep, genes
-        The embedding whose genes and vectors are used, or the vectors themselves.
-
-    Returns
-    -------
-    One row per gene and neighbor: ``gene``, ``rank``, ``neighbor``, ``cosine``, ``same_text`` (whether both have
-    exactly the same text).
-
-    Raises
-    ------
-    MissingKeyError
-        If a gene has no vector, or the vectors cannot be found.
-
-    Examples
-    --------
-    >>> import lexicell as lx
-    >>> adata = lx.datasets.pbmc68k_counts()
-    >>> lx.emb.cells(adata, lx.emb.genes(adata), library_size="n_counts")
-    >>> table = lx.tl.gene_neighbors(adata, "CD79A", n_neighbors=3)
-    >>> "CD79B" in set(table["neighbor"])
-    True
-    """
-    known = _words.gene_vectors(adata, use_rep, genes)
-    ids = known.ids.astype(str)
-    if names is None:
-        wanted = list(ids)
-    elif isinstance(names, str):
-        wanted = [names]
-    else:
-        wanted = [str(name) for name in names]
-    place = pd.Index(ids).get_indexer(pd.Index(wanted))
-    if (place < 0).any():
-        check_key(wanted[int(np.argmin(place))], ids, "gene with a vector")
-    near, cosine = nearest_genes(known.vectors, place, n_neighbors)
-    texts = known.texts.astype(str)
-    same = (texts[place][:, None] == texts[near]) & (texts[place] != "")[:, None]
-    return pd.DataFrame(
-        {
-            "gene": np.repeat(np.asarray(wanted, dtype=object), n_neighbors),
-            "rank": np.tile(np.arange(1, n_neighbors + 1), len(wanted)),
-            "neighbor": ids[near].ravel().astype(object),
-            "cosine": cosine.ravel(),
-            "same_text": same.ravel(),
-        }
-    )
-
-
-def concept_sets(
-    adata: AnnData,
-    queries: _words.Queries | None = None,
-    *,
-    n_genes: int = N_GENES,
-    use_rep: str = _keys.X_TEXT,
-    genes: GeneEmbedding | None = None,
-) -> pd.DataFrame:
-    """Concepts as weighted gene sets, in the long format of decoupler: ``source``, ``target``, ``weight``.
-
-    They are the gene sets of :func:`lexicell.tl.concepts`, drawn from all genes of the embedding, for any tool that
-    takes weighted gene sets, such as ``decoupler.mt.ulm(adata, net)``.
-
-    Parameters
-    ----------
-    adata
-        Cells with ``obsm[use_rep]``; nothing is written.
-    queries
-        Phrases, or ``{phrase: vector}`` to bring their own vectors, shape ``(dim,)`` each; None: the shipped lexicon.
-    n_genes
-        Genes per phrase.
-    use_rep, genes
-        The embedding whose genes and vectors are used, or the vectors themselves.
-
-    Returns
-    -------
-    One row per phrase and gene, heaviest first: ``source`` (phrase), ``target`` (gene), ``weight`` (positive; they
-    sum to 1 over a phrase).
-
-    Examples
-    --------
-    >>> import lexicell as lx
-    >>> adata = lx.datasets.pbmc68k_counts()
-    >>> lx.emb.cells(adata, lx.emb.genes(adata), library_size="n_counts")
-    >>> net = lx.tl.concept_sets(adata, ["B cell"], n_genes=5)
-    >>> list(net.columns), len(net), round(float(net["weight"].sum()), 6)
-    (['source', 'target', 'weight'], 5, 1.0)
-    """
-    known = _words.gene_vectors(adata, use_rep, genes)
-    phrases = _words.asked(queries, known)
-    sets = phrases.sets(known.ids, n_genes=n_genes).tocoo()
-    net = pd.DataFrame(
-        {
-            "source": phrases.names[sets.row].astype(str).astype(object),
-            "target": known.ids[sets.col].astype(str).astype(object),
-            "weight": sets.data,
-        }
-    )
-    order = np.lexsort((sets.col, -sets.data, sets.row))
-    return net.iloc[order].reset_index(drop=True)
 
 
 def programs(
@@ -158,8 +36,7 @@ def programs(
     queries: _words.Queries | None = None,
     use_rep: str = _keys.X_TEXT,
     genes: GeneEmbedding | None = None,
-    layer: str | None = None,
-    use_raw: bool | None = None,
+    expression: Expression | None = None,
     key_added: str = "programs",
     copy: bool = False,
 ) -> AnnData | None:
@@ -186,8 +63,8 @@ def programs(
         lexicon, and no names if none of its words finds a gene.
     use_rep, genes
         The embedding whose gene vectors are used, or the vectors themselves.
-    layer, use_raw
-        Expression that is read; default: what `use_rep` was computed from.
+    expression
+        Which matrix is read, and what its values are; None: that of `use_rep`.
     key_added
         Name of the result.
     copy
@@ -226,7 +103,7 @@ def programs(
         raise InputError("text_weight must be between 0 and 1, and n_top_genes and n_genes at least 1")
     known = _words.gene_vectors(adata, use_rep, genes)
     phrases = _words.shipped_lexicon(known) if queries is None else _words.phrases_of(queries, known)
-    values = read_values(adata, Expression(layer, use_raw), like=recorded_params(adata, use_rep))
+    values = read_values(adata, expression or Expression(), like=recorded_params(adata, use_rep))
     z = _words.zscores(values, known)
     chosen = np.flatnonzero(np.isin(z.ids, values.genes[variable_genes(values, n_top_genes)]))
     if len(chosen) < 2:
@@ -236,6 +113,7 @@ def programs(
     names = [f"P{k + 1}" for k in range(len(found.share))]
     if not names:
         raise InputError("no program was found: the genes do not vary together; lower text_weight or use more genes")
+    # Over all genes with text, zero for those that were not factored: genes and words are looked up there.
     weights = np.zeros((len(names), len(z.ids)))
     weights[:, chosen] = found.loadings
 

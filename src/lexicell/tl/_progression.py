@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .. import _keys
 from .._errors import InputError, LexicellError, check_column, choices
 from .._results import check_rep, keep_results, recorded, stack_tables
+from ..core.donors.design import StudyDesign
 from ..core.donors.permutation import arrangements
 from ..core.donors.vulnerability import adjust_bh, exceed, max_t, standardize
 from ..core.genes.embedding import GeneEmbedding
@@ -35,15 +36,10 @@ _N_GENES = 25  # listed per cell type; the others are summed in one row
 
 def progression(
     adata: AnnData,
+    design: StudyDesign,
     *,
-    stage: str,
-    donor: str,
-    order: Sequence[Any] | None = None,
-    cell_type: str | None = None,
     use_rep: str = _keys.X_FUSED,
     component: str = "0",
-    min_cells: int = 8,
-    n_permutations: int = 2000,
     genes: GeneEmbedding | None = None,
     rng: int | np.random.Generator = 0,
     copy: bool = False,
@@ -65,22 +61,15 @@ def progression(
     ----------
     adata
         Cells with a trajectory.
-    stage
-        Column of ``obs`` with numbers or an ordered categorical; each donor has one stage.
-    donor
-        Column of ``obs`` with the donors.
-    order
-        Stages from first to last, if the column itself has no order.
-    cell_type
-        Column of ``obs`` with cell types, each tested on its own. None: all cells together.
+    design
+        Columns of ``obs``: :class:`lexicell.StudyDesign`. Its ``condition`` holds the stage, one per donor: numbers, an
+        ordered categorical, or names whose order (or numbers) ``stages`` gives. Without ``cell_type``, all cells are
+        tested together. With ``batch``, stages change places within batches only. ``reference``, if given, is the first
+        stage; ``covariates`` and pairs are not supported.
     use_rep
         Representation that :func:`lexicell.tl.trajectory` was run on.
     component
         Connected part of the graph: pseudotime does not compare between parts.
-    min_cells
-        Donors with fewer cells of a type have no mean for it.
-    n_permutations
-        Arrangements drawn if there are more than 5,000 of them.
     genes
         Gene vectors; None: those behind the representation.
     rng
@@ -113,8 +102,8 @@ def progression(
     MissingKeyError
         If a column or the trajectory does not exist.
     InputError
-        If the stage column is not ordered, a donor has several stages, or there are fewer than 4 donors or 2 stages; if
-        `genes` is given and the representation cannot be split into genes.
+        If the stage column is not ordered, a donor has several stages, there are fewer than 4 donors or 2 stages, or
+        the design has what is not supported; if `genes` is given and the representation cannot be split into genes.
 
     Warns
     -----
@@ -131,7 +120,8 @@ def progression(
     >>> adata.obs["stage"] = adata.obs["donor"] % 2  # random: there is nothing to find
     >>> lx.emb.expression_pca(adata, library_size="n_counts")
     >>> lx.tl.trajectory(adata, root="cell_type=CD34+", use_rep="X_expression", groupby="cell_type", n_bootstraps=0)
-    >>> lx.tl.progression(adata, stage="stage", donor="donor", use_rep="X_expression")
+    >>> design = lx.StudyDesign(condition="stage", donor="donor")
+    >>> lx.tl.progression(adata, design, use_rep="X_expression")
     >>> found = adata.uns["lexicell"]["X_expression"]["progression"]
     >>> bool(found["table"]["p"].iloc[0] > 0.05)
     True
@@ -140,19 +130,21 @@ def progression(
     """
     adata = adata.copy() if copy else adata
     ordered = find_ordered(adata, use_rep)
-    for column in (stage, donor, cell_type):
-        if column is not None:
-            check_column(adata.obs, column)
-    times = time_values(adata.obs[stage], order=order)
-    known = np.isfinite(times) & adata.obs[donor].notna().to_numpy()
+    stage, times = _stages(adata.obs, design)
+    known = np.isfinite(times) & adata.obs[design.donor].notna().to_numpy()
     rows = ordered.rows(component)
     rows = rows[known[rows]]
     times = times[rows]
-    donors, codes, stages = _donors(adata.obs[donor].astype(str).to_numpy()[rows], times, donor, stage)
-    types = adata.obs[cell_type].astype(str).to_numpy()[rows] if cell_type else np.full(len(rows), "all cells")
-    groups = _Groups.of(types, codes, len(donors), min_cells)
+    obs = adata.obs.iloc[rows]
+    donors, codes, stages = _donors(obs[design.donor].astype(str).to_numpy(), times, design.donor, stage)
+    types = np.full(len(rows), "all cells")
+    if design.cell_type is not None:
+        types = obs[design.cell_type].astype(str).to_numpy()
+    groups = _Groups.of(types, codes, len(donors), design.min_cells)
 
-    drawn = arrangements(stages, n_draws=n_permutations, rng=rng)
+    blocks = None if design.batch is None else _batches(obs[design.batch], codes, design.batch)
+    # Whole donors change stage: cells of one donor are not independent.
+    drawn = arrangements(stages, blocks, n_draws=design.n_permutations, rng=rng)
     root = _StageRoot.of(adata, ordered, stage, times, rows, component)
     observed = groups.means(ordered.pseudotime[rows])
     statistics = np.empty((len(drawn), len(groups.names)))
@@ -169,10 +161,10 @@ def progression(
         "donors": _donor_table(groups, donors, stages, observed),
         "params": {
             "stage": stage,
-            "donor": donor,
-            "cell_type": cell_type or "",
+            "donor": design.donor,
+            "cell_type": design.cell_type or "",
             "component": component,
-            "min_cells": min_cells,
+            "min_cells": design.min_cells,
             "n_permutations": len(drawn),
             "exact": drawn.exact,
             "root_rechosen": root is not None,
@@ -183,6 +175,38 @@ def progression(
         result["genes"] = behind
     keep_results(adata, use_rep, {"progression": result})
     return adata if copy else None
+
+
+def _stages(obs: pd.DataFrame, design: StudyDesign) -> tuple[str, NDArray[np.float64]]:
+    """The column with stages, and the number of each cell's stage, NaN if it has none."""
+    stage = design.condition
+    if stage is None or design.covariates or design.paired is True:
+        raise InputError(
+            "progression needs condition=, the column with the stages, in lexicell.StudyDesign, and takes neither "
+            "covariates nor pairs"
+        )
+    for column in design.columns:
+        check_column(obs, column)
+    if isinstance(design.stages, Mapping):
+        numbers = {str(name): float(value) for name, value in design.stages.items()}
+        names = obs[stage].astype(object).map(str, na_action="ignore")
+        times = np.asarray(names.map(numbers), dtype=np.float64)
+    else:
+        order = None if design.stages is None else list(design.stages)
+        times = time_values(obs[stage], order=order, argument="stages")
+    # A reference that is not first would silently reverse what "increases" means.
+    first = sorted({str(name) for name in obs.loc[times == np.nanmin(times), stage]})
+    if design.reference is not None and first != [str(design.reference)]:
+        raise InputError(f"reference '{design.reference}' is not the first stage, {choices(first)}")
+    return stage, times
+
+
+def _batches(column: pd.Series, codes: NDArray[np.int64], name: str) -> NDArray[Any]:
+    """The batch of each donor."""
+    groups = column.astype(str).groupby(codes)
+    if (groups.nunique() > 1).any():
+        raise InputError(f"obs['{name}'] differs within donors; it must be the same for all cells of a donor")
+    return groups.first().to_numpy()
 
 
 def _donor_table(
@@ -212,6 +236,7 @@ def _table(
     reasons = [_reason(m, stages) for m in observed]
     tested = np.array([reason == "" for reason in reasons])
     statistics[:, ~tested] = np.nan
+    # One-sided, and the observed arrangement is among those counted, so that p is never 0.
     p = np.where(tested, exceed(statistics), np.nan)
     return pd.DataFrame(
         {
@@ -269,6 +294,7 @@ class _Groups:
     def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of each type and donor, NaN where there are too few cells."""
         sums = np.bincount(self.group, weights=values, minlength=self.sizes.size).reshape(self.sizes.shape)
+        # A mean of a few cells is noise that a rank correlation over donors would take at face value.
         return np.where(self.sizes >= max(self.min_cells, 1), sums / np.maximum(self.sizes, 1), np.nan)
 
 
@@ -319,6 +345,7 @@ def _stage_of_root(adata: AnnData, root: str, times: NDArray[np.float64], rows: 
         return None
     chosen = adata.obs[column].astype(str).to_numpy()[rows] == value
     stages = np.unique(times[chosen])
+    # Other columns may hold the stage in other words; what counts is that the same cells are chosen.
     if len(stages) == 1 and np.array_equal(chosen, times == stages[0]):
         return float(stages[0])
     return None

@@ -1,4 +1,4 @@
-"""Labels from one data set to another, through expression where genes are shared and through their texts where not."""
+"""Labels from one data set to another: by expression if they share genes, else by the texts of their genes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def transfer(
     ----------
     labeled
         Labeled cells; a model from :func:`transfer_model`, or a file of one; or a mapping of several by name, whose
-        votes are averaged over those that know a class.
+        votes are averaged over those that have a class.
     adata
         Cells to label.
     label
@@ -228,6 +228,7 @@ def _choose(
 ) -> tuple[str, bool]:
     """The method to use, and whether enough genes are shared to compare expression."""
     n_labeled = len(model.genes if read is None else read.varying)
+    # Relative to the smaller panel: a panel of 300 genes inside a genome shares all it has.
     enough = n_shared >= ENOUGH_SHARED * min(n_labeled, len(target.varying))
     if method == "expression" and read is None:
         raise InputError(
@@ -285,6 +286,7 @@ def _pool(parts: list[tuple[Floats, NDArray[Any]]]) -> tuple[Floats, NDArray[Any
         at = np.searchsorted(classes.astype(str), np.asarray(names).astype(str))
         total[:, at] += votes
         known[at] += 1
+    # A data set without a class must not vote against it.
     mean = total / known
     return mean / mean.sum(axis=1, keepdims=True), classes
 
@@ -380,6 +382,7 @@ def _write_cells(
     if map_cells:
         from ._graph import graph_of, umap_of
 
+        # Votes are by cosine, so the map is of unit vectors, too.
         both = np.vstack([unit_rows(found.source), unit_rows(found.target)]).astype(np.float32)
         drawn = umap_of(graph_of(both, min(15, len(both) - 1), _SEED), _SEED)
         source["umap"] = drawn[: len(labels)]

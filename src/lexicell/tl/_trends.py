@@ -13,15 +13,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, LexicellError, choices
-from .._expression import DEFAULT_SLOT, Expression, Values, read_values
+from .._errors import InputError, LexicellError, check_column, choices
+from .._expression import DEFAULT_SLOT, Expression, Values, read_values, variable_genes
 from .._results import keep_results, recorded_params
 from ..core.donors.vulnerability import adjust_bh
 from ..core.genes.embedding import GeneEmbedding
 from ..core.trajectory import trends as core
+from ..core.trajectory.donor_trends import donor_trend_test, predict_order
 from . import words as _words
 from ._ordered import Ordered, find_ordered
-from ._split_counts import check_split
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,9 +32,12 @@ DESCRIPTIVE = (
     "descriptive: pseudotime was computed from these values, so no p value is given; ranks and effect sizes only"
 )
 TESTED = (
-    "genes were tested in molecules that the pseudotime has not seen; that holds for these cells, not for new donors"
+    "p and q are over donors: the order of each donor's cells was predicted from the other donors, without the gene "
+    "that is tested"
 )
+_N_SPLINES = 6  # degrees of freedom of a curve
 _N_CURVES = 100  # curves kept of genes and of concepts, unless they were named
+_N_PREDICTORS = 1000  # variable genes that predict the order in the test over donors
 
 
 def trends(
@@ -45,19 +48,20 @@ def trends(
     component: str = "0",
     features: Sequence[str] | None = None,
     queries: Sequence[str] | None = None,
+    donor: str | None = None,
     min_share: float = 0.02,
-    n_splines: int = 6,
-    test_layer: str | None = None,
     genes: GeneEmbedding | None = None,
     expression: Expression | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     r"""Smooth genes and concepts along a pseudotime, rank them by how much they change, and find where they turn.
 
-    By default there are no p values. The pseudotime was computed from the same expression, so genes follow it even in
-    pure noise. The table ranks and describes. Whether a change is real is decided by other data, measured time, donors
-    (:func:`lexicell.tl.progression`), or molecules kept apart: with `test_layer`, genes are read and tested
-    (:func:`lexicell.core.trajectory.trends.trend_test`) in the half of a split that the pseudotime has not seen.
+    Without `donor` there are no p values. The pseudotime was computed from the same expression, so genes follow it even
+    in pure noise: the table ranks and describes. With `donor`, genes are tested over donors
+    (:func:`lexicell.core.trajectory.donor_trends.donor_trend_test`): the order of each donor's cells is predicted from
+    the pseudotimes of all other donors, without the gene that is tested, and a moderated t asks whether the gene rises,
+    falls or bends along it in the donors alike. Donors may differ in level. Whether
+    pseudotime itself follows a disease is the question of :func:`lexicell.tl.progression`.
 
     Parameters
     ----------
@@ -74,17 +78,14 @@ def trends(
     queries
         Phrases to follow along the pseudotime, embedded by the embedder of the gene vectors. None: the concepts of the
         shipped lexicon, if they have vectors of the same embedder. An empty list: no concepts.
+    donor
+        Column of ``obs`` with donors, at least three of 20 cells each: genes are then tested. Needs counts.
     min_share
         Smallest fraction of cells that express a gene.
-    n_splines
-        Degrees of freedom of a curve, at least 4.
-    test_layer
-        The other half of :func:`lexicell.tl.split_counts`, if the representation was made from the first. Values,
-        curves and p values of genes are then computed from it.
     genes
         Gene vectors for the concepts; None: those behind the representation.
     expression
-        Which matrix is read; None: the one the representation was computed from. Not with `test_layer`.
+        Which matrix is read; None: the one the representation was computed from.
     copy
         Return a new object instead of writing into `adata`.
 
@@ -94,11 +95,11 @@ def trends(
 
     ``table``
         One row per gene or concept, genes first, by decreasing ``explained``: ``feature``, ``kind`` (``gene`` or
-        ``concept``), ``rank`` within the kind, ``explained`` (fraction of variance the curve predicts in cells left
-        out), ``amplitude`` (range of the curve: log1p of counts per 10,000 for genes, mean z of its genes for
-        concepts), ``spearman``, ``peak`` (pseudotime of the highest value), ``steepest`` (of the fastest change),
-        ``turning_points`` (positions, joined by ``;``). With `test_layer`: ``p`` and ``q`` (Benjamini-Hochberg over the
-        genes tested), NaN for concepts.
+        ``concept``), ``rank`` within the kind, ``explained`` (fraction of variance the curve, a cubic spline of six
+        degrees of freedom, predicts in cells left out), ``amplitude`` (range of the curve: log1p of counts per 10,000
+        for genes, mean z of its genes for concepts), ``spearman``, ``peak`` (pseudotime of the highest value),
+        ``steepest`` (of the fastest change), ``turning_points`` (positions, joined by ``;``). With `donor`: ``p`` and
+        ``q`` (Benjamini-Hochberg over the genes tested), NaN for concepts.
     ``curves``
         DataFrame, one column per feature, 100 rows, index the pseudotime: the 100 genes and the 100 concepts with the
         most explained variance, or all of `features` and `queries`.
@@ -106,15 +107,15 @@ def trends(
         If there are branches, for each pair: ``feature``, ``kind``, ``branch``, ``against`` and ``d`` (difference of
         the means over the pooled standard deviation), by decreasing size of d.
     ``params``
-        With ``note``, which says that all this is descriptive, or what the p values are valid for.
+        With ``note``, which says that all this is descriptive, or what was tested.
 
     Raises
     ------
     MissingKeyError
-        If there is no such trajectory.
+        If there is no such trajectory or column.
     InputError
-        If a feature, branch or part does not exist, there are too few cells, or `test_layer` contains molecules that
-        the pseudotime has seen.
+        If a feature, branch or part does not exist, or there are too few cells; with `donor`, if there are fewer than
+        three donors or 20 cells in one, or no counts.
 
     Warns
     -----
@@ -133,18 +134,21 @@ def trends(
     """
     adata = adata.copy() if copy else adata
     ordered = find_ordered(adata, use_rep)
+    if donor is not None:
+        check_column(adata.obs, donor)
     rows = ordered.rows(component, branch)
     time = ordered.pseudotime[rows]
-    values = _values(adata, use_rep, expression, test_layer)
+    values = read_values(adata, expression or DEFAULT_SLOT, like=recorded_params(adata, use_rep) or {})
+    # Genes of the branch: one that only other branches express has no curve here.
     columns = _columns(values.genes, values.log[rows], features, min_share)
     names = values.genes[columns].astype(str)
     log = sp.csr_matrix(values.log[:, columns])
-
-    fitted = core.trends(time, log[rows], n_splines=n_splines)
+    fitted = core.trends(time, log[rows], n_splines=_N_SPLINES)
     table = _table(fitted, names, "gene")
-    if test_layer is not None:
-        assert values.counts is not None  # halves of a split are counts
-        table["p"] = pd.Series(_p_values(time, values.counts[rows], columns, n_splines))
+    n_donors = 0
+    if donor is not None:
+        p, n_donors = _p_values(adata, donor, values, rows, time, columns)
+        table["p"] = pd.Series(p)
         table["q"] = adjust_bh(table["p"].to_numpy())
     tables = [table]
     curves = [_curves(fitted, names, table, keep_all=features is not None)]
@@ -152,10 +156,8 @@ def trends(
     concepts = _concepts(adata, use_rep, values, genes, queries)
     if concepts is not None:
         names, scores = concepts
-        fitted = core.trends(time, scores[rows], n_splines=n_splines)
+        fitted = core.trends(time, scores[rows], n_splines=_N_SPLINES)
         table = _table(fitted, names, "concept")
-        if test_layer is not None:
-            table[["p", "q"]] = np.nan
         tables.append(table)
         curves.append(_curves(fitted, names, table, keep_all=queries is not None))
         branches.append(_branches(ordered, component, scores, names, "concept"))
@@ -167,26 +169,15 @@ def trends(
             "branch": branch or "",
             "component": component,
             "n_cells": len(rows),
-            "n_splines": n_splines,
             "min_share": min_share,
             "expression": values.params.get("slot", ""),
-            "note": DESCRIPTIVE if test_layer is None else TESTED,
-            "test_layer": test_layer or "",
+            "note": DESCRIPTIVE if donor is None else TESTED,
+            "donor": donor or "",
+            "n_donors": n_donors,
         },
     }
     keep_results(adata, use_rep, {"trends": result})
     return adata if copy else None
-
-
-def _values(adata: AnnData, use_rep: str, expression: Expression | None, test_layer: str | None) -> Values:
-    """Expression of the genes, from the half of the molecules that the pseudotime has not seen if one is named."""
-    like = recorded_params(adata, use_rep) or {}
-    if test_layer is None:
-        return read_values(adata, expression or DEFAULT_SLOT, like=like)
-    if expression is not None:
-        raise InputError("genes are read from test_layer; leave out expression")
-    check_split(adata, test_layer, str(like.get("slot") or ""))
-    return read_values(adata, Expression(test_layer, normalization="counts"))
 
 
 def _columns(
@@ -208,13 +199,31 @@ def _columns(
 
 
 def _p_values(
-    time: NDArray[np.float64], counts: sp.csr_matrix, columns: NDArray[np.int64], n_splines: int
-) -> NDArray[np.float64]:
+    adata: AnnData,
+    donor: str,
+    values: Values,
+    rows: NDArray[np.int64],
+    time: NDArray[np.float64],
+    columns: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], int]:
+    """P value of each gene over donors, and the number of donors."""
+    if values.counts is None:
+        raise InputError(
+            "the test over donors (donor=) reads counts, and the representation was computed from log values; name the "
+            "layer that holds counts with expression=lexicell.Expression(...)"
+        )
+    counts = sp.csr_matrix(values.counts[rows])
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    # A thinned cell may have no molecules left; it says nothing about any gene.
-    some = totals > 0
-    counts = sp.csr_matrix(counts)[some]
-    return core.trend_test(time[some], counts[:, columns], totals[some], n_splines=n_splines)[1]
+    # A cell without counts has no order and no weight.
+    known = adata.obs[donor].notna().to_numpy()[rows] & (totals > 0)
+    codes = pd.factorize(adata.obs[donor].astype(object).to_numpy()[rows][known], sort=True)[0].astype(np.int64)
+    # Chosen over all cells: which genes vary says nothing of how they change along the order.
+    predictors = variable_genes(values, _N_PREDICTORS)
+    log = sp.csr_matrix(values.log[rows][known][:, predictors])
+    order = predict_order(log, time[known], codes)
+    place = pd.Index(predictors).get_indexer(pd.Index(columns))
+    p = donor_trend_test(order, log, counts[known][:, columns], totals[known], codes, place)
+    return p, int(codes.max()) + 1
 
 
 def _concepts(

@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from lexicell._errors import InputError
 from lexicell.core.transfer.classify import (
     LinearClassifier,
-    contrastive_loss,
-    fit_contrastive,
     fit_logistic,
     leave_one_donor_out,
     score_predictions,
@@ -86,24 +83,6 @@ def test_a_class_that_only_one_donor_has_cannot_be_left_out(rng):
     assert np.isnan(leave_one_donor_out(C, y, donors, fit_logistic)[donors == 0]).all()
 
 
-def test_contrastive_gradient_equals_finite_differences(rng):
-    X, y = rng.normal(size=(12, 4)), rng.random(12) < 0.5
-    W = rng.normal(size=(4, 2))
-    same = y[:, None] == y[None, :]
-
-    def value(flat):
-        return contrastive_loss(flat.reshape(4, 2), X, same, temperature=0.3, penalty=0.1)[0]
-
-    gradient = contrastive_loss(W, X, same, temperature=0.3, penalty=0.1)[1]
-    assert gradient.ravel() == pytest.approx(approx_fprime(W.ravel(), value, 1e-7), abs=1e-5)
-
-
-def test_the_head_separates_classes_of_unseen_donors(rng):
-    C, y, donors = _data(rng, shift=4.0, donor_sd=0.5, dim=20)
-    p = leave_one_donor_out(C, y, donors, fit_contrastive)
-    assert score_predictions(p, y, donors)[0]["auroc"] > 0.9
-
-
 def test_a_saved_classifier_reads_back_equal(rng, tmp_path):
     C, y, donors = _data(rng)
     model = fit_logistic(C, y, donors, about={"positive": "vulnerable", "negative": "resistant"})
@@ -142,11 +121,3 @@ def test_votes_equal_a_loop_and_classes_weigh_the_same(rng):
         near = np.argsort([-(a @ b) / np.linalg.norm(a) / np.linalg.norm(b) for a in A])[:7]
         weight = np.array([(y[near] == "a").sum() / 30, (y[near] == "b").sum() / 10])
         assert row == pytest.approx(weight / weight.sum())
-
-
-def test_the_head_tells_three_classes_apart(rng):
-    y = np.repeat(["a", "b", "c"], 40)
-    C = rng.normal(size=(120, 10)) + 4 * np.eye(10)[:3][np.repeat(np.arange(3), 40)]
-    head = fit_contrastive(C[::2], y[::2], standardize=False)
-    found = head.classes[head.probabilities(C[1::2]).argmax(axis=1)]
-    assert (found == y[1::2]).mean() > 0.9

@@ -23,14 +23,16 @@ MIN_DONORS = 3
 _MISSING = ("", "nan", "NaN", "NA", "N/A", "<NA>", "None", "null")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudyDesign:
     """Which column of ``obs`` is what, and what is compared: shared by every donor-level tool.
 
     Parameters
     ----------
-    cell_type, condition, donor
-        Columns of ``obs``. A donor is a person or an animal, not a sample or a library.
+    donor
+        Column of ``obs``. A donor is a person or an animal, not a sample or a library.
+    cell_type, condition
+        Columns of ``obs``. Tools that need one say so; :func:`lexicell.tl.vulnerability` needs both.
     reference
         The level of `condition` that every other level is compared with.
     batch
@@ -64,10 +66,10 @@ class StudyDesign:
     ['ALS']
     """
 
-    cell_type: str
-    condition: str
-    reference: str | bool | float
     donor: str
+    cell_type: str | None = None
+    condition: str | None = None
+    reference: str | bool | float | None = None
     batch: str | None = None
     covariates: Sequence[str] = ()
     paired: bool | str = "auto"
@@ -92,8 +94,8 @@ class StudyDesign:
     @property
     def columns(self) -> list[str]:
         """Columns of ``obs`` that are read."""
-        batch = [self.batch] if self.batch else []
-        return [self.cell_type, self.condition, self.donor, *batch, *self.covariates]
+        named = [self.cell_type, self.condition, self.donor, self.batch]
+        return [*(column for column in named if column), *self.covariates]
 
     def check(self, obs: pd.DataFrame) -> Study:
         """Check the columns and lay out samples and comparisons.
@@ -111,15 +113,19 @@ class StudyDesign:
         Raises
         ------
         InputError
-            If the condition has one level, the reference is none of them, an arm has one donor, a donor appears in
-            both conditions of an unpaired design, or the condition is aligned with the batch or a covariate.
+            If cell type, condition or reference is not named, the condition has one level, the reference is none of
+            them, an arm has one donor, a donor appears in both conditions of an unpaired design, or the condition is
+            aligned with the batch or a covariate.
         MissingKeyError
             If a column does not exist.
         """
+        if self.cell_type is None or self.condition is None or self.reference is None:
+            raise InputError("a comparison needs cell_type=, condition= and reference= in lexicell.StudyDesign")
         for column in self.columns:
             check_column(obs, column)
         notes: list[str] = []
-        names = {what: _read_names(obs[column], notes) for what, column in self._named().items()}
+        columns = {"cell_type": self.cell_type, "condition": self.condition, "donor": self.donor}
+        names = {what: _read_names(obs[column], notes) for what, column in columns.items()}
         known = np.logical_and.reduce([column.notna().to_numpy() for column in names.values()])
         if not known.all():
             left_out = f"{int((~known).sum())} cells without cell type, condition or donor were left out"
@@ -140,9 +146,6 @@ class StudyDesign:
         return Study(
             self, reference, [str(t) for t in types], type_codes.astype(np.int64), samples, codes, comparisons, notes
         )
-
-    def _named(self) -> dict[str, str]:
-        return {"cell_type": self.cell_type, "condition": self.condition, "donor": self.donor}
 
     def _reference(self, values: pd.Series, names: pd.Series) -> str:
         """The level meant by `reference`: by its name, or by its value where the column holds numbers or truth."""

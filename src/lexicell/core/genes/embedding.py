@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ..._errors import InputError, MissingKeyError, choices
+from ..._errors import InputError, MissingKeyError, check_key, choices
 from ..._keys import space_name
 from ..._saved import read_h5ad, write_h5ad
 
@@ -158,6 +158,57 @@ class GeneEmbedding:
         digest.update(f"\n{self.vectors.shape}".encode())
         digest.update(np.ascontiguousarray(self.vectors, dtype="<f4").tobytes())
         return digest.hexdigest()
+
+    def neighbors(self, names: Sequence[str] | str | None = None, *, n_neighbors: int = 10) -> pd.DataFrame:
+        r"""Look up the genes whose texts are most similar to a gene's.
+
+        Similarity is :math:`\cos(e_g - \mu, e_h - \mu)`, with :math:`\mu` the mean of the gene vectors: without
+        centering, all genes are similar.
+
+        Parameters
+        ----------
+        names
+            Genes to look up; None: all of them.
+        n_neighbors
+            Neighbors per gene.
+
+        Returns
+        -------
+        One row per gene and neighbor: ``gene``, ``rank``, ``neighbor``, ``cosine``, ``same_text`` (whether both have
+        exactly the same text).
+
+        Raises
+        ------
+        MissingKeyError
+            If a gene has no vector.
+
+        Examples
+        --------
+        >>> import lexicell as lx
+        >>> genes = lx.emb.genes(lx.datasets.pbmc68k_counts())
+        >>> "CD79B" in set(genes.neighbors("CD79A", n_neighbors=3)["neighbor"])
+        True
+        """
+        from .programs import nearest_genes
+
+        ids = self.ids.astype(str)
+        wanted = ids if names is None else names
+        asked = [wanted] if isinstance(wanted, str) else [str(name) for name in wanted]
+        place = pd.Index(ids).get_indexer(pd.Index(asked))
+        if (place < 0).any():
+            check_key(asked[int(np.argmin(place))], ids, "gene with a vector")
+        near, cosine = nearest_genes(self.vectors, place, n_neighbors)
+        texts = self.texts.astype(str)
+        same = (texts[place][:, None] == texts[near]) & (texts[place] != "")[:, None]
+        return pd.DataFrame(
+            {
+                "gene": np.repeat(ids[place].astype(object), n_neighbors),
+                "rank": np.tile(np.arange(1, n_neighbors + 1), len(asked)),
+                "neighbor": ids[near].ravel().astype(object),
+                "cosine": cosine.ravel(),
+                "same_text": same.ravel(),
+            }
+        )
 
     def rows(self, ids: Sequence[str] | NDArray[Any] | pd.Index[Any]) -> NDArray[np.int64]:
         """Row of each of `ids`, -1 where the gene is not here; shape ``(len(ids),)``."""

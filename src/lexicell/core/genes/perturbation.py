@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..._errors import InputError
 
-__all__ = ["Change", "removal_effects"]
+__all__ = ["Change"]
 
 Floats = NDArray[np.float64]
 
@@ -86,56 +86,3 @@ class Change:
         out = out.copy()
         out.eliminate_zeros()
         return out
-
-
-def removal_effects(
-    weights: sp.csr_matrix,
-    embedding: Floats,
-    vectors: Floats,
-    samples: NDArray[np.int64],
-    means: Floats,
-    *,
-    is_normalized: bool,
-) -> Floats:
-    r"""Mean movement of each sample's cells when one gene is removed, along the mean of every sample.
-
-    .. math:: T_{s g t} = \Big\langle \frac{1}{n_s} \sum_{c \in s} \Delta_{cg},\; m_t \Big\rangle, \qquad
-              \Delta_{cg} = -w_{cg} e_g \quad\text{or}\quad \frac{w_{cg}}{1 - w_{cg}} (c - e_g)
-
-    the second where the weights of a cell sum to 1 over what is kept, so that the others grow when one goes. All that
-    follows, for any arrangement of the samples, is a sum over this table.
-
-    Parameters
-    ----------
-    weights
-        Cells x genes, what a removal takes away (for z-scores: their distance from the z of a zero).
-    embedding
-        ``(n_cells, d)``, read where weights are normalized.
-    vectors
-        ``(n_genes, d)``.
-    samples
-        ``(n_cells,)`` sample of each cell, -1 for cells that take no part.
-    means
-        ``(n_samples, d)``.
-    is_normalized
-        Which of the two formulas.
-
-    Returns
-    -------
-    ``(n_samples, n_genes, n_samples)``.
-    """
-    n = len(means)
-    along = vectors @ means.T
-    out = np.zeros((n, vectors.shape[0], n))
-    for s in range(n):
-        rows = np.flatnonzero(samples == s)
-        mine = sp.csr_matrix(weights[rows], dtype=np.float64)
-        if not is_normalized:
-            out[s] = -(np.asarray(mine.sum(axis=0)).ravel() / len(rows))[:, None] * along
-            continue
-        # A cell whose only gene goes has no embedding left; it stays where it is.
-        share = mine.copy()
-        share.data = np.where(mine.data < 1 - 1e-12, mine.data / np.maximum(1 - mine.data, 1e-12), 0.0)
-        total = np.asarray(share.sum(axis=0)).ravel()
-        out[s] = (np.asarray(share.T @ (embedding[rows] @ means.T)) - total[:, None] * along) / len(rows)
-    return out

@@ -13,7 +13,9 @@ from ..._errors import InputError
 __all__ = ["branch_f1", "pseudotime_score", "time_values"]
 
 
-def time_values(column: pd.Series[Any], *, order: ArrayLike | None = None) -> NDArray[np.float64]:
+def time_values(
+    column: pd.Series[Any], *, order: ArrayLike | None = None, argument: str = "order"
+) -> NDArray[np.float64]:
     """Numbers of a time column: its own, or the ranks of ordered stages.
 
     Parameters
@@ -22,6 +24,8 @@ def time_values(column: pd.Series[Any], *, order: ArrayLike | None = None) -> ND
         Numbers, an ordered categorical, or, with `order`, anything.
     order
         All stages from first to last. Not needed for numbers.
+    argument
+        What the caller calls `order`, for errors.
 
     Returns
     -------
@@ -37,7 +41,7 @@ def time_values(column: pd.Series[Any], *, order: ArrayLike | None = None) -> ND
         text = column[column.notna()].astype(str)
         unknown = sorted(set(text) - set(stages))
         if unknown:
-            raise InputError(f"'{column.name}' holds {unknown[:5]}, not in order={stages}")
+            raise InputError(f"'{column.name}' holds {unknown[:5]}, not in {argument}={stages}")
         return text.map(stages.index).reindex(column.index).to_numpy(dtype=np.float64)
     is_categorical = isinstance(column.dtype, pd.CategoricalDtype)
     if is_categorical and column.cat.ordered:
@@ -49,7 +53,7 @@ def time_values(column: pd.Series[Any], *, order: ArrayLike | None = None) -> ND
         values = sorted({str(v) for v in column.dropna()})[:6]
         raise InputError(
             f"'{column.name}' is neither numbers nor an ordered categorical (it holds {values}); "
-            "give the stages from first to last with order= or make it pandas.Categorical(..., ordered=True)"
+            f"give the stages from first to last with {argument}= or make it pandas.Categorical(..., ordered=True)"
         )
     return np.asarray(numbers, dtype=np.float64)
 

@@ -1,7 +1,7 @@
 """What changes along an ordering: smooth curves, their size, and where they turn.
 
-All but one of these functions describe: a pseudotime is computed from the same values whose change along it is
-measured, so a p value of that change means nothing. :func:`trend_test` is for counts that the ordering has not seen.
+All of this describes: a pseudotime is computed from the same values whose change along it is measured, so a p value of
+that change means nothing. :mod:`lexicell.core.trajectory.donor_trends` tests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..._errors import InputError
 
-__all__ = ["Trends", "separation", "spline_basis", "trend_test", "trends", "turning_points"]
+__all__ = ["Trends", "separation", "spline_basis", "trends", "turning_points"]
 
 _COLUMNS = 512  # features at a time, so that cells x features is never dense in memory as a whole
 
@@ -141,74 +141,6 @@ def _correlate(x: NDArray[np.float64], Y: NDArray[np.float64]) -> NDArray[np.flo
     B = Y - Y.mean(axis=0)
     scale = np.sqrt((a**2).sum() * (B**2).sum(axis=0))
     return np.asarray((a @ B) / np.where(scale > 0, scale, 1.0))
-
-
-def trend_test(
-    time: ArrayLike, counts: Any, totals: ArrayLike, *, n_splines: int = 6
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""F test that a gene's share of a cell's counts changes along an ordering computed from other counts.
-
-    With counts x, library sizes n and spline basis B, the model of no change is :math:`E x_i = n_i s`. Quasi-Poisson
-    noise, :math:`\mathrm{var}\,x_i = \phi\, n_i s`, makes this weighted least squares of x / n with weights n. With C
-    the basis centered under these weights, :math:`u = C^\top x`, :math:`A = C^\top \mathrm{diag}(n)\, C` and k the rank
-    of A,
-
-    .. math:: S = \frac{u^\top A^{+} u}{s}, \quad X^2 = \sum_i \frac{(x_i - n_i s)^2}{n_i s}, \quad
-              F = \frac{S / k}{(X^2 - S) / (N - k - 1)} \sim F_{k, N - k - 1}.
-
-    A and the degrees of freedom are the same for all genes, so that all tests cost one product with the counts.
-
-    Parameters
-    ----------
-    time
-        Position of each cell, shape ``(n_cells,)``, finite, computed from other counts.
-    counts
-        Cells x genes, whole numbers, dense or sparse.
-    totals
-        Library size of each cell over all genes of the same counts, shape ``(n_cells,)``, positive.
-    n_splines
-        Splines, at least 4: the test has one degree of freedom fewer.
-
-    Returns
-    -------
-    F and p, each ``(n_genes,)``, float64; NaN for genes without counts.
-
-    Raises
-    ------
-    InputError
-        If a cell has no counts, or there are too few cells for the splines.
-
-    References
-    ----------
-    The quasi-likelihood F test of generalized linear models: McCullagh and Nelder, Generalized Linear Models, 1989.
-    """
-    from scipy.stats import f as f_distribution
-
-    t = np.asarray(time, dtype=np.float64)
-    n = np.asarray(totals, dtype=np.float64)
-    if len(t) < 4 * n_splines or np.ptp(t) == 0:
-        raise InputError(f"{len(t)} cells at {len(np.unique(t))} positions are too few for {n_splines} splines")
-    if not (n > 0).all():
-        raise InputError(f"{int((n <= 0).sum())} cells have no counts to test; remove them first")
-    X = sp.csr_matrix(counts, dtype=np.float64)
-    basis = spline_basis(t, t, n_splines)
-    centered = basis - (n @ basis) / n.sum()
-    A = centered.T @ (centered * n[:, None])
-    # Rows of the basis sum to 1, so centering always removes one dimension.
-    rank = int(np.linalg.matrix_rank(A, tol=1e-10 * float(np.trace(A)), hermitian=True))
-    inverse = np.linalg.pinv(A, hermitian=True, rcond=1e-10)
-    share = np.asarray(X.sum(axis=0)).ravel() / n.sum()
-    u = np.asarray(X.T @ centered)
-    # sum (x - ns)^2 / (ns) = sum x^2 / (ns) - 2 sum x + s sum n, where sum x = s sum n.
-    squares = np.bincount(X.indices, weights=X.data**2 / np.repeat(n, np.diff(X.indptr)), minlength=X.shape[1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        S = np.einsum("gi,ij,gj->g", u, inverse, u) / share
-        pearson = squares / share - share * n.sum()
-        rest = len(t) - rank - 1
-        # Rounding must not make the residual negative where the fit is perfect.
-        F = (S / rank) / (np.maximum(pearson - S, 1e-12 * pearson) / rest)
-    F = np.where(share > 0, F, np.nan)
-    return F, np.asarray(f_distribution.sf(F, rank, rest))
 
 
 def turning_points(grid: ArrayLike, curve: ArrayLike, *, prominence: float = 0.1) -> NDArray[np.float64]:
