@@ -268,7 +268,7 @@ def _donors(
     if len(table) < _FEWEST_DONORS or table["min"].nunique() < 2:
         raise InputError(
             f"{len(table)} donors of {table['min'].nunique()} stages are too few; "
-            f"at least {_FEWEST_DONORS} donors and 2 stages are needed, because donors are what is tested"
+            f"at least {_FEWEST_DONORS} donors and 2 stages are needed, because the test is over donors"
         )
     donors = table.index.to_numpy(dtype=object)
     codes = pd.Index(donors).get_indexer(pd.Index(names)).astype(np.int64)
