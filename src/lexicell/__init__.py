@@ -5,7 +5,7 @@ gene texts -> gene vectors -> cell embeddings -> clusters | vulnerability | traj
 >>> import lexicell as lx
 
 Namespaces: ``lx.emb`` (texts, vectors, cells), ``lx.tl`` (tools), ``lx.pl`` (plots), ``lx.sources``, ``lx.embedders``,
-``lx.datasets``, ``lx.stream``; functions: ``lx.report``, ``lx.evaluate``, ``lx.evaluate_order``; classes:
+``lx.datasets``, ``lx.stream``; functions: ``lx.read``, ``lx.report``, ``lx.evaluate``, ``lx.evaluate_order``; classes:
 ``lx.GeneEmbedding``, ``lx.Expression`` (which matrix of an AnnData is read) and ``lx.StudyDesign`` (donors, conditions,
 what is compared).
 """
@@ -27,6 +27,7 @@ __all__ = [
     "evaluate",
     "evaluate_order",
     "pl",
+    "read",
     "report",
     "sources",
     "stream",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from . import datasets, emb, embedders, pl, sources, stream, tl
     from ._evaluate import evaluate, evaluate_order
     from ._expression import Expression
+    from ._read import read
     from ._report import report
     from .core.donors.design import StudyDesign
     from .core.genes.embedding import GeneEmbedding
@@ -45,6 +47,7 @@ _MODULES = ("datasets", "emb", "embedders", "pl", "sources", "stream", "tl")
 _OBJECTS = {
     "evaluate": "._evaluate",
     "evaluate_order": "._evaluate",
+    "read": "._read",
     "report": "._report",
     "Expression": "._expression",
     "GeneEmbedding": ".core.genes.embedding",

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "check_cells",
     "check_links",
+    "check_matrices",
     "check_readable",
+    "genes_of_10x",
+    "make_writable",
     "read_cells",
     "read_obs",
     "unreadable",
@@ -27,7 +30,9 @@ __all__ = [
 ]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_READS = ".h5ad, .zarr and 10x .h5"
+_READS = (
+    ".h5ad, .zarr, a 10x .h5 or folder, .loom, .h5mu, .csv or .tsv (from file to file: .h5ad, .zarr or 10x .h5 alone)"
+)
 
 
 def read_cells(path: str | Path) -> AnnData:
@@ -43,11 +48,11 @@ def read_cells(path: str | Path) -> AnnData:
     try:
         check_links(path)
         adata = _read(path)
-        _check_matrices(adata)
-        _make_writable(adata)
+        check_matrices(adata)
+        make_writable(adata)
     except Exception as error:
         raise unreadable(path, error) from error
-    return _genes_of_10x(adata) if path.suffix == ".h5" else adata
+    return genes_of_10x(adata) if path.suffix == ".h5" else adata
 
 
 def _read(path: Path) -> AnnData:
@@ -65,7 +70,7 @@ def _read(path: Path) -> AnnData:
         return scanpy.read_10x_h5(path, gex_only=False)
 
 
-def _genes_of_10x(adata: AnnData) -> AnnData:
+def genes_of_10x(adata: AnnData) -> AnnData:
     """Leave out antibodies and guides, and make names unique."""
     if "feature_types" in adata.var:
         genes = adata.var["feature_types"] == "Gene Expression"
@@ -84,7 +89,7 @@ def _genes_of_10x(adata: AnnData) -> AnnData:
     return adata
 
 
-def _make_writable(adata: AnnData) -> None:
+def make_writable(adata: AnnData) -> None:
     """Change what this version of anndata reads and would refuse to write, after all the work.
 
     Strings as pandas 3 has them become objects or, where some are missing, categories; a column ``_index``, which
@@ -118,7 +123,7 @@ def _tables(values: Mapping[str, Any]) -> Iterator[Any]:
             yield value
 
 
-def _check_matrices(adata: AnnData) -> None:
+def check_matrices(adata: AnnData) -> None:
     """Check every sparse matrix: what is not read by us is read by compiled code of scipy and scanpy."""
     import scipy.sparse as sp
 

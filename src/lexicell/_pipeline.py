@@ -16,8 +16,9 @@ from . import __version__
 from ._errors import InputError, check_choice, check_key
 from ._expression import DEFAULT_SLOT, Expression
 from ._files import check_folder, write_file
-from ._io import read_cells, write_cells, write_table
+from ._io import write_cells, write_table
 from ._keys import COVERAGE, UNS, X_EXPRESSION, X_FUSED, X_TEXT, leiden, prefix
+from ._read import read
 from .core.donors.design import StudyDesign
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def run_file(
 ) -> pd.DataFrame:
     """:func:`run` on a file."""
     check_output(output, inputs=[cells])
-    return run(read_cells(cells), output, settings, say=say)
+    return run(read(cells), output, settings, say=say)
 
 
 def demo(output: str | Path, *, rng: int = 0, say: Callable[[str], None] = print) -> pd.DataFrame:

@@ -91,7 +91,6 @@ def _value(value: float) -> Edit:
     [
         pytest.param(_names([f"zz{i}" for i in range(len(SYMBOLS))]), "none of the", id="no-gene-matches"),
         pytest.param(_names([f"FBgn{i:07d}" for i in range(len(SYMBOLS))]), "'FBgn0000000'", id="another-species"),
-        pytest.param(_names([SYMBOLS[0], *SYMBOLS[:-1]]), "var_names_make_unique", id="duplicated-names"),
         pytest.param(_value(np.nan), "NaN", id="nan"),
         pytest.param(_value(-2.0), "negative", id="negative"),
         pytest.param(lambda a: a[:0].copy(), "0 cells", id="no-cells"),

@@ -101,18 +101,11 @@ def test_the_types_of_a_tissue_on_real_cells():
     assert "hepatocyte" not in set(result["types"]["type"])
     best = result["table"].set_index("group")["best"]
     assert best[["CD19+ B", "CD56+ NK", "CD34+", "Dendritic"]].tolist() == [
-        "B cell", "natural killer cell", "hematopoietic progenitor", "dendritic cell",
-    ]  # fmt: skip
-
-
-def test_a_few_examples_do_without_texts(kinds_adata):
-    column = np.full(kinds_adata.n_obs, None, dtype=object)
-    for kind in KINDS:
-        column[np.flatnonzero(kinds_adata.obs["kind"] == kind)[:3]] = kind
-    kinds_adata.obs["few"] = column
-    tl.annotate(kinds_adata, examples="few", groupby="kind")
-    assert _accuracy(kinds_adata) > 0.9
-    assert "types" not in kinds_adata.uns["lexicell"]["text_suggested"]
+        "B cell",
+        "natural killer cell",
+        "hematopoietic progenitor",
+        "dendritic cell",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
@@ -137,9 +130,8 @@ def test_results_survive_a_file_and_can_be_drawn(kinds_adata, asked, tmp_path, s
         ({"tissue": "brain"}, InputError, "leave it out where types="),
         ({"types": None}, InputError, "no word of the shipped lexicon finds a gene"),
         ({"groupby": "knd"}, MissingKeyError, "no column in obs 'knd'"),
-        ({"examples": "kind"}, InputError, "not both"),
     ],
-    ids=["one", "empty", "same", "tissue", "no-lexicon", "column", "both"],
+    ids=["one", "empty", "same", "tissue", "no-lexicon", "column"],
 )
 def test_bad_input_is_refused_and_nothing_written(kinds_adata, asked, change, error, message):
     with pytest.raises(error, match=message):

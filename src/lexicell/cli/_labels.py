@@ -33,7 +33,6 @@ from ._options import (
 )
 @click.option("--tissue", multiple=True, help="Where the cells come from, such as brain; repeatable; default: guessed.")
 @click.option("--groupby", help="Column of obs, such as clusters: a suggestion for each group as well.")
-@click.option("--examples", help="Column of obs with the types of a few cells: few-shot, without descriptions.")
 @click.option("--min-margin", default=0.25, show_default=True, help="Below this lead a suggestion is unsure.")
 @click.option("--use-rep", default="X_text", show_default=True, help="The embedding whose genes and slot are used.")
 @key_option("text_suggested", "Prefix of what is written.")
@@ -64,11 +63,10 @@ def annotate(
 
     types = None if types_file is None else _read_types(types_file)
     adata = read(cells)
-    if options["examples"] is None:
-        texts = {"organism": organism, "embedder": embedder, "id_column": id_column}
-        options["genes"] = genes_or_recorded(
-            adata, genes_file, use_rep, source=source, use_raw=bool(options["use_raw"]), **texts
-        )
+    texts = {"organism": organism, "embedder": embedder, "id_column": id_column}
+    options["genes"] = genes_or_recorded(
+        adata, genes_file, use_rep, source=source, use_raw=bool(options["use_raw"]), **texts
+    )
     asked: dict[str, Any] = {name: options.pop(name) or None for name in ("layer", "use_raw", "library_size")}
     options |= {"tissue": list(tissue) or None, "expression": Expression(**asked)}
     tl.annotate(adata, types, use_rep=use_rep, key_added=key_added, **options)

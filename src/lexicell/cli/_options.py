@@ -210,9 +210,9 @@ def key_option(default: str, what: str = "Name of the result.") -> Callable[[Any
 
 
 def read(path: Path) -> AnnData:
-    from .._io import read_cells
+    from .._read import read as read_any
 
-    return read_cells(path)
+    return read_any(path)
 
 
 def say(text: str) -> None:

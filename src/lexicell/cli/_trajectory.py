@@ -61,7 +61,6 @@ TABLE = click.option("--table", "table_file", type=OutputPath(), help="Also writ
     "--groupby", help="Column of obs with the groups of the PAGA graph; default: clusters of the representation."
 )
 @click.option("--n-neighbors", default=15, show_default=True, help="Neighbors per cell, itself counted.")
-@click.option("--n-dcs", default=10, show_default=True, help="Diffusion components.")
 @click.option("--n-bootstraps", type=int, help="Draws for the intervals; default: 50 up to 10,000 cells, 20 above.")
 @GENES_FILE
 @COUNT_OPTIONS

@@ -26,7 +26,7 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     adata
         After :func:`lexicell.tl.annotate` with ``groupby=``.
     n_types
-        At most so many candidates: those with the highest score in any group.
+        Candidates shown at most: those with the highest score in any group.
     key
         `key_added` of the suggestions.
     ax
@@ -54,11 +54,15 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     found = find_results(adata, key, "scores", "lexicell.tl.annotate with groupby=")
     scores, table = found["scores"], found["table"].set_index("group")
     if scores.empty:
-        raise InputError("no group stands out for any of the candidates, so there are no scores to draw; name others")
+        raise InputError(
+            "no group stands out for any of the candidates, so there are no scores to draw; name other types in "
+            "lexicell.tl.annotate(types=...)"
+        )
     top = scores.max(axis=0).sort_values(ascending=False).index[:n_types]
+    # The suggestion of a group is shown even if its score is not among the highest.
     wanted = {column_name(b) for b in table["best"] if b}
     columns = [c for c in scores.columns if c in set(top) | wanted]
-    ax = _draw.new_axes(ax)
+    ax = _draw.new_axes(ax, (2.8 + 0.36 * len(columns), 2.2 + 0.26 * len(scores)))
     values = scores[columns].to_numpy(dtype=float)
     size = float(np.abs(values).max()) or 1.0
     groups = [str(group) for group in scores.index]

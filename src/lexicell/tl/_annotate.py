@@ -1,9 +1,9 @@
-"""Cell types suggested by name or description, or from a handful of labeled cells."""
+"""Cell types suggested by their names or descriptions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
 from .._errors import InputError, check_column, choices
-from .._expression import Expression, Values, read_values
+from .._expression import Expression, read_values
 from .._keys import SUGGESTED, X_TEXT, column_name
 from .._results import keep_results, recorded_params, stack_tables
 from ..core.genes.embedding import GeneEmbedding
 from ..core.genes.word_selection import allowed_words
 from ..core.transfer.align import smooth
-from ..core.transfer.annotate import few_shot, standardized, type_scores, types_found
+from ..core.transfer.annotate import standardized, type_scores, types_found
 from . import _describe
 from . import words as _words
 from ._graph import kmeans
@@ -43,7 +43,6 @@ def annotate(
     *,
     tissue: str | Sequence[str] | None = None,
     groupby: str | None = None,
-    examples: str | None = None,
     use_rep: str = X_TEXT,
     min_margin: float = 0.25,
     genes: GeneEmbedding | None = None,
@@ -51,10 +50,10 @@ def annotate(
     key_added: str = SUGGESTED,
     copy: bool = False,
 ) -> AnnData | None:
-    """Suggest a cell type for each cell and group. A suggestion, no label.
+    """Suggest a cell type for each cell and group. These are suggestions, not labels.
 
-    Each candidate stands for the genes that a search finds for its name or description, as in
-    :func:`lexicell.tl.concepts`. First candidates without cells are left out: cells are split into 8 to 25 groups
+    Each candidate is represented by the genes that a search finds for its name or description, as in
+    :func:`lexicell.tl.concepts`. First, candidates without cells are left out: cells are split into 8 to 25 groups
     (k-means in 20 principal components of expression), and a candidate stays if some group stands out for it more than
     for any other and more than random orders of the genes allow
     (:func:`lexicell.core.transfer.annotate.types_found`). Cells of groups that stand out for no candidate are "none of
@@ -73,14 +72,11 @@ def annotate(
         the cell types that groups of cells stand out for, and noted in ``params``.
     groupby
         Column of ``obs``, such as clusters: a suggestion for each group as well.
-    examples
-        Column of ``obs`` with the types of a few cells, empty elsewhere: few-shot. Then cells are compared with the
-        means of these examples in the principal components of expression, and texts are not used.
     use_rep
         The embedding whose gene vectors, matrix and library sizes are used.
     min_margin
         A cell or group is ``"unsure"`` if its lead over the second type is smaller, in standard deviations over the
-        cells (few-shot: cosine).
+        cells.
     genes
         The gene vectors; None: those that `use_rep` was made from.
     expression
@@ -126,33 +122,23 @@ def annotate(
     'B cell'
     """
     adata = adata.copy() if copy else adata
-    for column in (groupby, examples):
-        if column is not None:
-            check_column(adata.obs, column)
-    if examples is not None and (types is not None or tissue is not None):
-        raise InputError("give either examples= (labeled cells) or types= and tissue= (words), not both")
+    if groupby is not None:
+        check_column(adata.obs, groupby)
     if types is not None and tissue is not None:
         raise InputError("tissue= chooses among the cell types of the lexicon; leave it out where types= names others")
+    known = _words.gene_vectors(adata, use_rep, genes)
+    named = None if types is None else _named(types, known)
     choice = (expression or Expression()).or_recorded(recorded_params(adata, use_rep))
-    if examples is None:
-        known = _words.gene_vectors(adata, use_rep, genes)
-        named = None if types is None else _named(types, known)
-        values = read_values(adata, choice)
-        z = _words.zscores(values, known)
-        cells = _components(values)
-        found, result, params = _from_words(z, cells, known, named, tissue)
-    else:
-        values = read_values(adata, choice)
-        z, result = None, {}
-        found = _from_examples(adata, examples, _components(values))
-        params = {"source": f"examples in obs['{examples}']", "tissue": "", "candidates": len(found.names)}
+    values = read_values(adata, choice)
+    z = _words.zscores(values, known)
+    cells = own_components(values, 20, 1000)[1]
+    found, result, params = _from_words(z, cells, known, named, tissue)
     _write(adata, found, key_added, min_margin)
     if groupby is not None:
         result["table"], result["scores"] = _by_group(adata.obs[groupby], found, min_margin, z)
     result["params"] = {
         **params,
         "groupby": groupby or "",
-        "examples": examples or "",
         "use_rep": use_rep,
         "min_margin": float(min_margin),
         "expression": values.params["slot"],
@@ -163,10 +149,11 @@ def annotate(
     return adata if copy else None
 
 
+@dataclass(frozen=True, eq=False)
 class _Found:
     """Types that were found, and how well each cell fits them.
 
-    Parameters
+    Attributes
     ----------
     names
         One per type.
@@ -175,13 +162,13 @@ class _Found:
     is_none
         Cells that are of none of these types.
     sets
-        Weights of the genes of each type; None where examples decide.
+        Weights of the genes of each type.
     """
 
-    def __init__(
-        self, names: Sequence[str], scores: Floats, is_none: NDArray[np.bool_], sets: sp.csr_matrix | None = None
-    ) -> None:
-        self.names, self.scores, self.is_none, self.sets = list(names), scores, is_none, sets
+    names: list[str]
+    scores: Floats
+    is_none: NDArray[np.bool_]
+    sets: sp.csr_matrix
 
 
 def _named(
@@ -213,6 +200,7 @@ def _from_words(
     tissue: str | Sequence[str] | None,
 ) -> tuple[_Found, dict[str, Any], dict[str, Any]]:
     """Types found among the candidates; the table of candidates; what was asked."""
+    # Enough groups for rare types to have their own, few enough for means of a group to be quiet.
     n_groups = int(np.clip(len(cells) // _CELLS_PER_GROUP, _FEWEST_GROUPS, _MOST_GROUPS))
     groups = kmeans(cells, min(n_groups, len(cells)), 0)
     changes = _describe.against_rest(z, groups, int(groups.max()) + 1)
@@ -225,6 +213,7 @@ def _from_words(
             raise InputError(_words.NO_LEXICON.replace("queries=", "types="))
         kinds = shipped.part(shipped.cell_types)
         if tissue is None:
+            # Without a tissue, hundreds of types compete, and relatives of the right one win by chance.
             tissues = _describe.tissues_of(z, changes, kinds)
         else:
             tissues = [tissue] if isinstance(tissue, str) else list(tissue)
@@ -233,7 +222,9 @@ def _from_words(
     sets = phrases.sets(z.ids)
     leader = types_found(changes, sets, z.mean)
     present = np.unique(leader[leader >= 0])
+    # A cell's own counts are too few to score a type; its neighbors have the same type and their own noise.
     scores = standardized(smooth(type_scores(z.deviations, z.baseline, sets[present]), cells))
+    # A group that no candidate leads is of none of them, whatever its cells score.
     found = _Found([str(n) for n in phrases.names[present]], scores, (leader == -1)[groups], sets[present])
     first = [z.ids[row.indices[np.argsort(-row.data, kind="stable")[:10]]] for row in sets]
     table = pd.DataFrame(
@@ -246,21 +237,6 @@ def _from_words(
     )
     params = {"source": phrases.source, "tissue": ", ".join(tissues), "candidates": len(descriptions)}
     return found, {"types": stack_tables([table])}, params
-
-
-def _components(values: Values) -> Floats:
-    return own_components(values, 20, 1000)[1]
-
-
-def _from_examples(adata: AnnData, column: str, cells: Floats) -> _Found:
-    labels = adata.obs[column]
-    given = labels.notna().to_numpy() & (labels.astype(str).to_numpy() != "")
-    names = sorted(set(labels[given].map(str)))
-    if len(names) < 2:
-        raise InputError(f"obs['{column}'] holds {len(names)} types; examples of two or more are needed")
-    codes = np.full(adata.n_obs, -1, dtype=np.int64)
-    codes[given] = pd.Index(names).get_indexer(pd.Index(labels[given].map(str)))
-    return _Found(names, few_shot(cells, codes, len(names)), np.zeros(adata.n_obs, dtype=bool))
 
 
 def _ranked(scores: Floats, names: Sequence[str], is_none: NDArray[np.bool_], min_margin: float) -> pd.DataFrame:
@@ -298,9 +274,7 @@ def _write(adata: AnnData, found: _Found, key: str, min_margin: float) -> None:
     adata.obsm[key] = pd.DataFrame(found.scores.astype(np.float32), index=adata.obs_names, columns=columns)
 
 
-def _by_group(
-    labels: pd.Series, found: _Found, min_margin: float, z: ZScores | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _by_group(labels: pd.Series, found: _Found, min_margin: float, z: ZScores) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Suggestions for groups of cells, and their mean scores."""
     known = labels.notna().to_numpy()
     groups = sorted(set(labels[known].map(str)))
@@ -311,15 +285,15 @@ def _by_group(
     table = _ranked(means, found.names, is_none, min_margin)
     table.insert(0, "group", groups)
     table.insert(1, "cells", np.bincount(codes[known], minlength=len(groups)))
+    # Cells vote one by one for `share`, whereas the suggestion comes from the group's mean score.
     each = _ranked(found.scores, found.names, found.is_none, min_margin)["best"].to_numpy()
     table["share"] = [float(np.mean(each[codes == k] == best)) for k, best in enumerate(table["best"])]
     table[["best", "runner_up"]] = table[["best", "runner_up"]].fillna("")
-    if z is not None and found.sets is not None:
-        part = replace(z, deviations=sp.csr_matrix(z.deviations[np.flatnonzero(known)]))
-        changes = _describe.against_rest(part, codes[known], len(groups))
-        table["genes"] = [
-            _describe.leading(found.sets[found.names.index(best)], changes[k], z.ids) if best else ""
-            for k, best in enumerate(table["best"])
-        ]
+    part = replace(z, deviations=sp.csr_matrix(z.deviations[np.flatnonzero(known)]))
+    changes = _describe.against_rest(part, codes[known], len(groups))
+    table["genes"] = [
+        _describe.leading(found.sets[found.names.index(best)], changes[k], z.ids) if best else ""
+        for k, best in enumerate(table["best"])
+    ]
     columns = [column_name(n) for n in found.names]
     return stack_tables([table]), pd.DataFrame(means, index=pd.Index(groups, dtype=object), columns=columns)

@@ -102,6 +102,7 @@ def _read(adata: AnnData, spec: str) -> tuple[str, str]:
     # A cell may have any name, so cell names are looked up before the string is taken apart.
     if spec in adata.obs_names:
         return "cell", spec
+    # Only our own prefixes: names of cells and values may hold a colon.
     kind, colon, value = spec.partition(":")
     if colon and kind in ("cell", "cluster", "markers", "words"):
         return kind, value.strip()

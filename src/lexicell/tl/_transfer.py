@@ -1,4 +1,4 @@
-"""Labels from one data set to another, through expression where genes are shared and through their texts where not."""
+"""Labels from one data set to another: by expression if they share genes, else by the texts of their genes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def transfer(
     ----------
     labeled
         Labeled cells; a model from :func:`transfer_model`, or a file of one; or a mapping of several by name, whose
-        votes are averaged over those that know a class.
+        votes are averaged over those that have a class.
     adata
         Cells to label.
     label
@@ -202,6 +202,7 @@ def _choose(
 ) -> tuple[str, bool]:
     """The method to use, and whether enough genes are shared to compare expression."""
     n_labeled = len(model.genes if read is None else read.varying)
+    # Relative to the smaller panel: a panel of 300 genes inside a genome shares all it has.
     enough = n_shared >= ENOUGH_SHARED * min(n_labeled, len(target.varying))
     if method == "expression" and read is None:
         raise InputError(
@@ -225,6 +226,7 @@ def _choose(
 
 def _align(method: str, model: TransferModel, target: TransferInput) -> Alignment:
     """Cells of both data sets on common axes, by texts."""
+    # Shuffled texts rotate as freely as real ones, so they show what agreement a rotation alone reaches.
     shuffles = target.shuffles(_N_CONTROLS, _SEED)
     rounds = 8 if method == "aligned" else 0
     return align(model.panel, target.panel, turn=method != "text", rounds=rounds, shuffles=shuffles)
@@ -257,6 +259,7 @@ def _pool(parts: list[tuple[Floats, NDArray[Any]]]) -> tuple[Floats, NDArray[Any
         at = np.searchsorted(classes.astype(str), np.asarray(names).astype(str))
         total[:, at] += votes
         known[at] += 1
+    # A data set without a class must not vote against it.
     mean = total / known
     return mean / mean.sum(axis=1, keepdims=True), classes
 
@@ -339,6 +342,7 @@ def _write_cells(
     if map_cells:
         from ._graph import graph_of, umap_of
 
+        # Votes are by cosine, so the map is of unit vectors, too.
         both = np.vstack([unit_rows(found.source), unit_rows(found.target)]).astype(np.float32)
         drawn = umap_of(graph_of(both, min(15, len(both) - 1), _SEED), _SEED)
         source["umap"] = drawn[: len(labels)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lexicell.core.transfer.annotate import few_shot, type_scores, types_found
+from lexicell.core.transfer.annotate import type_scores, types_found
 
 
 def _planted(rng):
@@ -35,11 +35,3 @@ def test_scores_equal_a_loop(rng):
     total = np.asarray([[sum(sets[t, g] * z[c, g] for g in range(40)) for t in range(3)] for c in range(30)])
     expected = (total - total.mean(axis=0)) / total.std(axis=0)
     assert type_scores(sp.csr_matrix(z), np.zeros(40), sets) == pytest.approx(expected, abs=1e-9)
-
-
-def test_few_examples_find_their_like(rng):
-    kind = np.repeat(np.arange(3), 30)
-    cells = 5 * np.eye(8)[kind] + rng.normal(size=(90, 8))
-    codes = np.full(90, -1)
-    codes[[0, 1, 30, 31, 60, 61]] = kind[[0, 1, 30, 31, 60, 61]]
-    assert (few_shot(cells, codes, 3).argmax(axis=1) == kind).mean() > 0.9

@@ -8,9 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..genes.concepts import cell_scores
 from ..genes.word_selection import select_words
-from .classify import unit_rows
 
-__all__ = ["few_shot", "standardized", "type_scores", "types_found"]
+__all__ = ["standardized", "type_scores", "types_found"]
 
 Floats = NDArray[np.float64]
 
@@ -57,24 +56,3 @@ def standardized(scores: ArrayLike) -> Floats:
     S = np.asarray(scores, dtype=np.float64)
     sd = S.std(axis=0)
     return np.asarray((S - S.mean(axis=0)) / np.where(sd > 1e-12, sd, np.inf))
-
-
-def few_shot(cells: Floats, codes: NDArray[np.int64], n_classes: int) -> Floats:
-    """Scores of all cells from a handful of labeled ones: nearness to the mean of each class.
-
-    Parameters
-    ----------
-    cells
-        ``(n_cells, dim)``.
-    codes
-        Class of each cell, -1 where it is not labeled.
-    n_classes
-        Number of classes, each with a labeled cell.
-
-    Returns
-    -------
-    Cosine to the center of each class (all centered on the mean of these centers), ``(n_cells, n_classes)``.
-    """
-    centers = np.stack([cells[codes == k].mean(axis=0) for k in range(n_classes)])
-    middle = centers.mean(axis=0)
-    return np.asarray(unit_rows(cells - middle) @ unit_rows(centers - middle).T)
