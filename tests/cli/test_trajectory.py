@@ -91,7 +91,11 @@ def test_along_the_trajectory(ordered: Path, tmp_path: Path, lexicell: Lexicell)
     [
         pytest.param(["trajectory", "--root", "c999"], "no cell 'c999' in obs_names; the nearest are 'c99'", id="cell"),
         pytest.param(["trajectory", "--root", "stage=wel"], "Did you mean 'well'", id="value"),
-        pytest.param(["trajectory", "--root", "markers:g1,zz"], "marker genes not in the data: 'zz'", id="marker"),
+        pytest.param(
+            ["trajectory", "--root", "markers:g1,zz"],
+            "no gene 'zz' in this data; no gene has a similar name",
+            id="marker",
+        ),
         pytest.param(["trajectory", "--root", "c0", "--n-neighbors", "150"], "half the number of cells", id="near"),
         pytest.param(["trends", "--use-rep", "X_no"], "no result 'trajectory'", id="key"),
         pytest.param(["trends", "--features", "zz"], "genes not in the data: 'zz'", id="gene"),
