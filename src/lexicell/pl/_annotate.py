@@ -60,7 +60,7 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     # The suggestion of a group is shown even if its score is not among the highest.
     wanted = {column_name(b) for b in table["best"] if b}
     columns = [c for c in scores.columns if c in set(top) | wanted]
-    ax = _draw.new_axes(ax)
+    ax = _draw.new_axes(ax, (2.8 + 0.36 * len(columns), 2.2 + 0.26 * len(scores)))
     values = scores[columns].to_numpy(dtype=float)
     groups = [str(group) for group in scores.index]
     image = _draw.heat_map(ax, values, groups, columns, cmap="Blues", vmin=0, vmax=1)
