@@ -262,7 +262,7 @@ def test_five_cells_are_enough(kinds_adata, planted_genes, lexicon):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"use_rep": "X_txt"}, MissingKeyError, "no representation 'X_txt' in obsm; there is 'X_text'"),
+        ({"use_rep": "X_txt"}, MissingKeyError, "no representation 'X_txt': obsm holds 'X_text'"),
         ({"n_clusters": 0}, InputError, "between 1 and the number of cells, 180; got 0"),
         ({"n_clusters": 181}, InputError, "got 181"),
         ({"resolution": 0.0}, InputError, "resolution must be above 0"),
