@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._keys import CONCEPTS
+from .._keys import prefix
 from ._options import (
     CELLS,
     GENE_OPTIONS,
@@ -187,7 +187,7 @@ def _stream(
         run=RunSettings(**of_run),
         **options,
     )
-    say(f"{output}: scores of {n_cells:,} cells in obsm['{CONCEPTS}']")
+    say(f"{output}: scores of {n_cells:,} cells in obsm['{prefix(options['use_rep'])}_concepts']")
 
 
 def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
