@@ -266,7 +266,7 @@ def test_the_object_is_only_read(adata, page_of):
 
 def test_a_failure_leaves_the_old_file(adata, tmp_path, monkeypatch):
     (tmp_path / "r.html").write_text("old")
-    monkeypatch.setattr(_report, "write_page", lambda *args, **options: (_ for _ in ()).throw(RuntimeError("broken")))
+    monkeypatch.setattr(_report, "live_page", lambda *args, **options: (_ for _ in ()).throw(RuntimeError("broken")))
     with pytest.raises(RuntimeError, match="broken"):
         lx.report(adata, tmp_path / "r.html")
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
