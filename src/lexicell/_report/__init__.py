@@ -100,7 +100,7 @@ def live_page(
     """
     ctx = make_context(adata, use_rep, color)
     if not ctx.use_rep and not ctx.planted:
-        raise InputError("this object holds nothing that lexicell made; embed cells first with lexicell.emb.cells")
+        raise InputError("there are no lexicell results here yet; run lexicell.emb.cells first")
     _overview.check_labels(ctx)
     data = page_data(ctx)
     data.about["live"] = live

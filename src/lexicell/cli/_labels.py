@@ -20,6 +20,7 @@ from ._options import (
     read,
     say,
 )
+from ._prepare import find_counts
 
 
 @click.command()
@@ -60,15 +61,19 @@ def annotate(
     from .. import Expression, tl
     from .._io import write_cells
     from .._keys import UNS
+    from .._results import recorded
 
     types = None if types_file is None else _read_types(types_file)
+    asked: dict[str, Any] = {name: options.pop(name) or None for name in ("layer", "use_raw", "library_size")}
+    expression = Expression(**asked)
     adata = read(cells)
+    if not recorded(adata, use_rep):
+        expression = find_counts(adata, expression)
     texts = {"organism": organism, "embedder": embedder, "id_column": id_column}
     options["genes"] = genes_or_recorded(
-        adata, genes_file, use_rep, source=source, use_raw=bool(options["use_raw"]), **texts
+        adata, genes_file, use_rep, source=source, use_raw=bool(expression.use_raw), **texts
     )
-    asked: dict[str, Any] = {name: options.pop(name) or None for name in ("layer", "use_raw", "library_size")}
-    options |= {"tissue": list(tissue) or None, "expression": Expression(**asked)}
+    options |= {"tissue": list(tissue) or None, "expression": expression}
     tl.annotate(adata, types, use_rep=use_rep, key_added=key_added, **options)
     write_cells(adata, output)
     found = adata.uns[UNS][key_added]

@@ -92,7 +92,7 @@ def trajectory(
             f"{rho.median():.2f} with this one; the lowest is {rho.min():.2f}."
         )
 
-    _through(cells, output, work)
+    _through(cells, output, work, options["use_rep"], options["expression"])
 
 
 @click.command()
@@ -193,11 +193,17 @@ def progression(
     _through(cells, output, work)
 
 
-def _through(cells: Path, output: Path, work: Callable[[AnnData], None]) -> None:
+def _through(
+    cells: Path,
+    output: Path,
+    work: Callable[[AnnData], None],
+    use_rep: str | None = None,
+    expression: Expression | None = None,
+) -> None:
     """Read, do one thing, write."""
     from .._io import write_cells
 
-    adata = read(cells)
+    adata = read(cells, use_rep, expression)
     work(adata)
     write_cells(adata, output)
     say(f"{output}: written")

@@ -118,7 +118,7 @@ def classify_vulnerability(
     True
     """
     if (design is None) == (model is None):
-        raise InputError("give a design to learn from, or the model= to apply: one of the two")
+        raise InputError("give either a design to learn from or the model= to apply")
     adata = adata.copy() if copy else adata
     C = check_rep(adata, use_rep)
     if model is not None:

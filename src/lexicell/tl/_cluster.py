@@ -18,7 +18,7 @@ from ..core.agreement import adjusted_rand, stability
 from ..core.genes.embedding import GeneEmbedding
 from . import _describe
 from . import words as _words
-from ._graph import graph_of, leiden, resolution_for, umap_of
+from ._graph import cells_on_map, graph_of, leiden, resolution_for, umap_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -46,7 +46,8 @@ def cluster(
 ) -> AnnData | None:
     """Cluster cells and describe each cluster by its genes and by words.
 
-    Neighbors (Euclidean), Leiden (igraph's modularity, two iterations) and UMAP are scanpy's, under our own keys:
+    Neighbors (Euclidean; exact up to 20,000 cells, by faiss above), Leiden (igraph's modularity, two iterations) and
+    UMAP (of 50,000 cells at most, the others placed beside those nearest to them) are scanpy's, under our own keys:
     ``neighbors``, ``leiden`` and ``X_umap`` are not touched, and ``sc.pl`` and ``sc.tl`` work on the results
     (``neighbors_key="text_neighbors"``).
 
@@ -98,7 +99,8 @@ def cluster(
         on them. ``concepts``: words of each cluster with their ``kind``, ``z`` and
         ``genes``; a word is shown only where its genes go up further than the best of all words in random orders of
         the genes (:mod:`lexicell.core.genes.word_selection`). ``params``: with ``tissue``, ``resolution``,
-        ``n_clusters``, ``seed`` and ``repeat_ari`` (mean adjusted Rand index between the clustering and its repeats).
+        ``n_clusters``, ``seed``, ``map_cells`` (cells that UMAP laid out) and ``repeat_ari`` (mean adjusted
+        Rand index between the clustering and its repeats).
 
     Raises
     ------
@@ -163,6 +165,7 @@ def cluster(
     _write_graph(adata, graph, use_rep, n_neighbors, seed)
     if umap:
         adata.obsm[_keys.umap(_keys.prefix(use_rep))] = umap_of(graph, seed)
+        result["params"]["map_cells"] = cells_on_map(adata.n_obs)
     keep_results(adata, use_rep, {"cluster": result})
     return adata if copy else None
 

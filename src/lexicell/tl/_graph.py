@@ -10,59 +10,89 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..core.agreement import by_size
+from ..core.expression.components import principal_components
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["graph_of", "kmeans", "leiden", "resolution_for", "umap_of"]
+__all__ = ["cells_on_map", "graph_of", "kmeans", "leiden", "resolution_for", "umap_of"]
 
 _SCANPY_EXACT = 4000  # up to here scanpy searches exactly by itself
 _EXACT = 20_000
+_PROBES = 32  # lists searched per cell, of 4 sqrt(n): recall .9995 in 20 components (docs/performance.md)
+_SPECTRAL = 10_000  # above, the eigenvectors that UMAP begins with take four times as long as UMAP itself
+_MAP = 50_000  # cells that UMAP lays out; further cells are placed beside those nearest to them
 _TRIES = 25  # Leiden runs in search of a number of clusters
 
 
 def graph_of(matrix: NDArray[Any], n_neighbors: int, seed: int) -> AnnData:
-    """Build scanpy's neighbor graph in an object of its own, so that no key of the user's is touched."""
+    """Build scanpy's neighbor graph in an object of its own, so that no key of the user's is touched.
+
+    Neighbors are found exactly up to 20,000 cells, and by faiss's inverted lists above.
+    """
     import anndata
     import scanpy as sc
 
     graph = anndata.AnnData(sp.csr_matrix((len(matrix), 1), dtype=np.float32), obsm={"rep": matrix})
-    search = _search(len(matrix), n_neighbors, seed)
+    search: Any = None
+    if len(matrix) > _EXACT:
+        search = _Lists(n_neighbors, seed)
+    elif len(matrix) > _SCANPY_EXACT:
+        search = "sklearn"
     sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", random_state=seed, transformer=search)
     return graph
 
 
-def _search(n_cells: int, n_neighbors: int, seed: int) -> Any:
-    """How neighbors are found: exactly up to `_EXACT` cells, by nearest-neighbor descent above."""
-    if n_cells <= _SCANPY_EXACT:
-        return None
-    if n_cells <= _EXACT:
-        return "sklearn"
-    from pynndescent import PyNNDescentTransformer
+class _Lists:
+    """Approximate neighbors in the form scanpy asks of a transformer.
 
-    # Numbers of trees and rounds as in umap-learn, which scanpy follows as well; one thread, for the same bits.
-    return _Descent(
-        PyNNDescentTransformer(
-            n_neighbors=n_neighbors,
-            random_state=seed,
-            n_jobs=1,
-            n_trees=min(64, 5 + round(n_cells**0.5 / 20.0)),
-            n_iters=max(5, round(np.log2(n_cells))),
-        )
-    )
+    A search reads the lists whose centers are nearest to the cell. Centers are found on one thread; the search itself
+    treats every cell alike, so the same seed gives the same bits for any number of threads.
+    """
 
-
-class _Descent:
-    """Gives scanpy a sparse matrix: 1.11 and 1.12 ask for getnnz, which sparse arrays, as they come, do not have."""
-
-    def __init__(self, search: Any) -> None:
-        self._search = search
+    def __init__(self, n_neighbors: int, seed: int) -> None:
+        self._n_neighbors, self._seed = n_neighbors, seed
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return dict(self._search.get_params(deep))
+        return {"n_neighbors": self._n_neighbors, "random_state": self._seed}
 
     def fit_transform(self, X: Any) -> sp.csr_matrix:
-        return sp.csr_matrix(self._search.fit_transform(X))
+        cells = np.ascontiguousarray(X, dtype=np.float32)
+        n, k = len(cells), self._n_neighbors
+        distance, found = _nearest(cells, cells, k + 1, self._seed)
+        # Of equal cells another may come first: a cell leads its own row, at distance zero, and is not its neighbor.
+        own = found == np.arange(n)[:, None]
+        own[~own.any(axis=1), -1] = True
+        near = np.hstack([np.arange(n)[:, None], found[~own].reshape(n, k)[:, : k - 1]])
+        far = np.hstack([np.zeros((n, 1)), distance[~own].reshape(n, k)[:, : k - 1]])
+        return sp.csr_matrix((far.ravel(), near.ravel(), np.arange(n + 1) * k), shape=(n, n))
+
+
+def _nearest(
+    cells: NDArray[np.float32], asked: NDArray[np.float32], k: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Distances and numbers of the k cells nearest to each row of `asked`, nearest first, by faiss's inverted lists."""
+    import faiss
+
+    n, dim = cells.shape
+    center = faiss.IndexFlatL2(dim)
+    lists = faiss.IndexIVFFlat(center, dim, max(1, round(4 * n**0.5)))
+    lists.cp.seed, lists.cp.niter, lists.cp.max_points_per_centroid = seed % 2**31, 10, 64
+    lists.nprobe = _PROBES
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        lists.train(cells)
+        lists.add(cells)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    squared, found = lists.search(asked, k)
+    short = (found < 0).any(axis=1)
+    if short.any():  # many equal cells share one list and leave others empty
+        every = faiss.IndexFlatL2(dim)
+        every.add(cells)
+        squared[short], found[short] = every.search(asked[short], k)
+    return np.sqrt(np.maximum(squared, 0)), found
 
 
 def leiden(graph: AnnData) -> Callable[[float, int], NDArray[np.int64]]:
@@ -107,9 +137,48 @@ def kmeans(matrix: NDArray[Any], n_clusters: int, seed: int) -> NDArray[np.int64
 
 
 def umap_of(graph: AnnData, seed: int) -> NDArray[np.float32]:
-    """UMAP of a graph made by `graph_of`, ``(n_cells, 2)``."""
+    """UMAP of a graph made by `graph_of`, ``(n_cells, 2)``.
+
+    Up to 10,000 cells as scanpy does it; with more, UMAP begins with the first two principal components. With more
+    than 50,000, it lays out a random 50,000, and every other cell is placed at the mean of the five nearest of these,
+    weighted by inverse distance.
+    """
     import scanpy as sc
 
-    # Spectral initialization needs more cells than this.
-    sc.tl.umap(graph, random_state=seed, init_pos="spectral" if graph.n_obs > 15 else "random")
+    n = graph.n_obs
+    if n > _MAP:
+        return _map_of_sample(graph, seed)
+    start: Any = "spectral"
+    if n <= 15:  # too few for eigenvectors
+        start = "random"
+    elif n > _SPECTRAL:
+        start = _first_components(graph.obsm["rep"])
+    sc.tl.umap(graph, random_state=seed, init_pos=start)
     return np.asarray(graph.obsm["X_umap"], dtype=np.float32)
+
+
+def _first_components(matrix: NDArray[Any]) -> NDArray[np.float32]:
+    """Two principal components, as wide as umap-learn makes its own start."""
+    whole = np.asarray(matrix, dtype=np.float64)
+    scores = principal_components(lambda start, stop: whole[start:stop], len(whole), 2).scores
+    return np.asarray(10 * scores / np.abs(scores).max(), dtype=np.float32)
+
+
+def _map_of_sample(graph: AnnData, seed: int) -> NDArray[np.float32]:
+    n = graph.n_obs
+    cells = np.ascontiguousarray(graph.obsm["rep"], dtype=np.float32)
+    sample = np.sort(np.random.default_rng(seed).choice(n, _MAP, replace=False))
+    n_neighbors = int(graph.uns["neighbors"]["params"]["n_neighbors"])
+    drawn = umap_of(graph_of(cells[sample], n_neighbors, seed), seed)
+    placed = np.empty((n, 2), dtype=np.float32)
+    placed[sample] = drawn
+    rest = np.setdiff1d(np.arange(n), sample)
+    distance, near = _nearest(cells[sample], cells[rest], 5, seed)
+    weight = 1 / (distance + 1e-6)
+    placed[rest] = (drawn[near] * (weight / weight.sum(axis=1, keepdims=True))[:, :, None]).sum(axis=1)
+    return placed
+
+
+def cells_on_map(n_cells: int) -> int:
+    """Cells that UMAP lays out itself; the others are placed beside them."""
+    return min(n_cells, _MAP)

@@ -95,7 +95,7 @@ def perturb(
     MissingKeyError
         If a gene, column or the gene vectors are not found.
     InputError
-        If the representation is no sum over genes, or `fold` or `library` is out of range.
+        If the representation is not a sum over genes, or `fold` or `library` is out of range.
 
     Examples
     --------

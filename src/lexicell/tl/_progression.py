@@ -187,17 +187,16 @@ def _stages(obs: pd.DataFrame, design: StudyDesign) -> tuple[str, NDArray[np.flo
         )
     for column in design.columns:
         check_column(obs, column)
+    order = None if design.stages is None else list(design.stages)
+    times = time_values(obs[stage], order=order, argument="stages")
     if isinstance(design.stages, Mapping):
-        numbers = {str(name): float(value) for name, value in design.stages.items()}
-        names = obs[stage].astype(object).map(str, na_action="ignore")
-        times = np.asarray(names.map(numbers), dtype=np.float64)
-    else:
-        order = None if design.stages is None else list(design.stages)
-        times = time_values(obs[stage], order=order, argument="stages")
-    # A reference that is not first would silently reverse what "increases" means.
-    first = sorted({str(name) for name in obs.loc[times == np.nanmin(times), stage]})
-    if design.reference is not None and first != [str(design.reference)]:
-        raise InputError(f"reference '{design.reference}' is not the first stage, {choices(first)}")
+        numbers = np.array([*design.stages.values(), np.nan], dtype=np.float64)
+        times = numbers[np.where(np.isfinite(times), times, -1).astype(np.int64)]
+    if design.reference is not None and np.isfinite(times).any():
+        first = sorted({str(name) for name in obs.loc[times == np.nanmin(times), stage]})
+        # A reference that is not first would silently reverse what "increases" means.
+        if first != [str(design.reference)]:
+            raise InputError(f"reference '{design.reference}' is not the first stage, {choices(first)}")
     return stage, times
 
 
@@ -268,7 +267,7 @@ def _donors(
     if len(table) < _FEWEST_DONORS or table["min"].nunique() < 2:
         raise InputError(
             f"{len(table)} donors of {table['min'].nunique()} stages are too few; "
-            f"at least {_FEWEST_DONORS} donors and 2 stages are needed, because donors are what is tested"
+            f"at least {_FEWEST_DONORS} donors and 2 stages are needed, because the test is over donors"
         )
     donors = table.index.to_numpy(dtype=object)
     codes = pd.Index(donors).get_indexer(pd.Index(names)).astype(np.int64)

@@ -5,6 +5,7 @@ Text, fusion and the expression baseline all compute their log values and z-scor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ __all__ = [
     "zscore_block",
     "zscore_sparse",
 ]
+
+_ROWS = 4096
 
 CLIP = 10.0
 """z-scores are cut at this size, on both sides."""
@@ -41,23 +44,38 @@ def log_cp10k(counts: sp.csr_matrix, totals: NDArray[np.float64]) -> sp.csr_matr
     -------
     CSR, float32, same shape.
     """
-    matrix = sp.csr_matrix(counts, dtype=np.float64, copy=True)
+    matrix = sp.csr_matrix(counts)
     # A cell without counts has no stored values to divide, so its zero total does no harm.
     scale = 1e4 / np.where(totals > 0, totals, 1.0)
-    matrix.data = np.log1p(matrix.data * np.repeat(scale, np.diff(matrix.indptr)))
-    return matrix.astype(np.float32)
+    log = np.empty(len(matrix.data), dtype=np.float32)
+    for rows, stored in _stretches(matrix):
+        values = matrix.data[stored].astype(np.float64)
+        log[stored] = np.log1p(values * np.repeat(scale[rows], np.diff(matrix.indptr[rows.start : rows.stop + 1])))
+    # Indices are shared with the counts: nothing here sorts or drops entries in place.
+    return sp.csr_matrix((log, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _stretches(matrix: sp.csr_matrix) -> Iterator[tuple[slice, slice]]:
+    """Rows and their stored entries, some thousand rows at a time: whole temporary arrays would exceed the matrix."""
+    n = matrix.shape[0]
+    for start in range(0, n, _ROWS):
+        stop = min(start + _ROWS, n)
+        yield slice(start, stop), slice(int(matrix.indptr[start]), int(matrix.indptr[stop]))
 
 
 def column_stats(matrix: sp.csr_matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and population standard deviation of each column over all rows, zeros included; float64."""
     n, p = matrix.shape
-    # bincount adds in float64 whatever the dtype of the data, and in the order of the rows.
-    total = np.bincount(matrix.indices, weights=matrix.data, minlength=p)
+    total, away, stored = np.zeros(p), np.zeros(p), np.zeros(p, dtype=np.int64)
+    # add.at adds one value after the other, so the sums do not depend on the stretches.
+    for _, part in _stretches(matrix):
+        np.add.at(total, matrix.indices[part], matrix.data[part].astype(np.float64))
+        stored += np.bincount(matrix.indices[part], minlength=p)
     mean = total / n
-    away = (matrix.data - mean[matrix.indices]) ** 2
-    stored = np.bincount(matrix.indices, minlength=p)
-    variance = (np.bincount(matrix.indices, weights=away, minlength=p) + (n - stored) * mean**2) / n
-    return mean, np.sqrt(variance)
+    for _, part in _stretches(matrix):
+        gene = matrix.indices[part]
+        np.add.at(away, gene, (matrix.data[part] - mean[gene]) ** 2)
+    return mean, np.sqrt((away + (n - stored) * mean**2) / n)
 
 
 def zscore_block(rows: sp.csr_matrix, mean: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -79,8 +97,11 @@ def zscore_sparse(
     scale = np.where(sd > 0, sd, 1.0)
     baseline = np.clip(-mean / scale, -CLIP, CLIP)
     baseline[sd <= 0] = 0.0
-    z = np.clip((values.data - mean[values.indices]) / scale[values.indices], -CLIP, CLIP) - baseline[values.indices]
-    z[sd[values.indices] <= 0] = 0.0
+    z = np.empty(len(values.data))
+    for _, part in _stretches(values):
+        gene = values.indices[part]
+        z[part] = np.clip((values.data[part] - mean[gene]) / scale[gene], -CLIP, CLIP) - baseline[gene]
+        z[part][sd[gene] <= 0] = 0.0
     return sp.csr_matrix((z, values.indices, values.indptr), shape=values.shape), baseline
 
 
@@ -116,24 +137,27 @@ def residual_variance(
     cut = np.sqrt(n)
 
     # Most entries are zeros, whose residual depends on depth and gene share alone: sum it over all cells as if every
-    # entry were zero, gene block by gene block, then put right the stored entries. Many genes have the same few counts,
-    # so that each share is summed once.
-    shares, gene = np.unique(share, return_inverse=True)
+    # entry were zero, then put right the stored entries. Many genes have the same few counts and many cells the same
+    # depth, so each pair of a share and a depth is computed once.
+    shares, gene_share = np.unique(share, return_inverse=True)
+    depths, cells = np.unique(depth, return_counts=True)
     first, second = np.zeros(len(shares)), np.zeros(len(shares))
-    step = max(1, 4_000_000 // max(n, 1))
+    step = max(1, 4_000_000 // max(len(depths), 1))
     for start in range(0, len(shares), step):
-        mu = np.outer(shares[start : start + step], depth)
+        mu = np.outer(shares[start : start + step], depths)
         zero = np.minimum(np.sqrt(mu / (1 + mu / theta)), cut)
-        first[start : start + step] = -zero.sum(axis=1)
-        second[start : start + step] = (zero**2).sum(axis=1)
-    first, second = first[gene], second[gene]
-    mu = np.repeat(depth, np.diff(matrix.indptr)) * share[matrix.indices]
-    # Explicit zeros fit the formula as they are.
-    spread = np.sqrt(np.where(mu > 0, mu, 1.0) * (1 + mu / theta))
-    real = np.clip((matrix.data - mu) / spread, -cut, cut)
-    zero = np.minimum(mu / spread, cut)
-    first += np.bincount(matrix.indices, weights=real + zero, minlength=p)
-    second += np.bincount(matrix.indices, weights=real**2 - zero**2, minlength=p)
+        first[start : start + step] = -(zero * cells).sum(axis=1)
+        second[start : start + step] = (zero**2 * cells).sum(axis=1)
+    first, second = first[gene_share], second[gene_share]
+    for rows, part in _stretches(matrix):
+        gene = matrix.indices[part]
+        mu = np.repeat(depth[rows], np.diff(matrix.indptr[rows.start : rows.stop + 1])) * share[gene]
+        # Explicit zeros fit the formula as they are.
+        spread = np.sqrt(np.where(mu > 0, mu, 1.0) * (1 + mu / theta))
+        real = np.clip((matrix.data[part] - mu) / spread, -cut, cut)
+        zero = np.minimum(mu / spread, cut)
+        np.add.at(first, gene, real + zero)
+        np.add.at(second, gene, real**2 - zero**2)
     variance: NDArray[np.float64] = second / n - (first / n) ** 2
     return np.maximum(variance, 0.0)
 
