@@ -14,7 +14,6 @@ X_FUSED = "X_text_fused"  # obsm: emb.fuse
 X_EXPRESSION = "X_expression"  # obsm: emb.expression_pca, the baseline that text is compared with
 COVERAGE = "text_coverage"  # obs: share of a cell's counts whose gene has text
 GENE_SOURCE = "gene_text_source"  # var: where a gene's text came from
-CONCEPTS = "text_concepts"  # obsm: tl.concepts
 ENSEMBL_ID = "text_ensembl_id"  # var: what a gene was called before _read gave it its symbol
 TRANSFER = "text_transfer"  # obs, obsm, uns[UNS]: tl.transfer
 SUGGESTED = "text_suggested"  # obs, obsm, uns[UNS]: tl.annotate

@@ -32,7 +32,8 @@ _REPRESENTATIONS = {"fused": X_FUSED, "text": X_TEXT, "expression": X_EXPRESSION
 
 # What a run writes into its folder; the mark is the one that only a run writes.
 _MARK = "run.json"
-_FILES = ("genes.tsv", "comparison.tsv", "clusters.tsv", _MARK, "vulnerability.tsv", "cells.h5ad", "report.html")
+_TABLES = ("genes.tsv", "comparison.tsv", "clusters.tsv", "vulnerability.tsv")
+_FILES = (*_TABLES, _MARK, "cells.h5ad", "report.html", "study.toml")
 
 # Proteostasis: proteasome subunits and chaperones, as far as the 765 genes of the demo's data hold them.
 _DEMO_PROGRAM = (

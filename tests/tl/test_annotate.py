@@ -27,11 +27,12 @@ def test_kinds_are_suggested_by_cell_and_group(kinds_adata, asked):
     table = kinds_adata.uns["lexicell"]["text_suggested"]["table"]
     assert table["suggested"].tolist() == list(KINDS)
     assert set(table["genes"].iloc[0].split(", ")) <= {f"g{i}" for i in range(20)}
-    scores = kinds_adata.obsm["text_suggested"].to_numpy()
-    top = np.sort(scores, axis=1)
-    np.testing.assert_allclose(kinds_adata.obs["text_suggested_margin"], top[:, 2] - top[:, 1], atol=1e-5)
+    shares = kinds_adata.obsm["text_suggested"].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(kinds_adata.obs["text_suggested_confidence"], shares.max(axis=1), atol=1e-6)
+    tl.annotate(kinds_adata, min_confidence=0.9, **asked)
     unsure = (kinds_adata.obs["text_suggested"] == "unsure").to_numpy()
-    np.testing.assert_array_equal(unsure, kinds_adata.obs["text_suggested_margin"] < 0.25)
+    np.testing.assert_array_equal(unsure, kinds_adata.obs["text_suggested_confidence"] < 0.9)
 
 
 def test_shuffled_texts_suggest_at_chance(kinds_adata, asked, planted_genes):

@@ -262,13 +262,14 @@ def test_five_cells_are_enough(kinds_adata, planted_genes, lexicon):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"use_rep": "X_txt"}, MissingKeyError, "no representation 'X_txt' in obsm; there is 'X_text'"),
+        ({"use_rep": "X_txt"}, MissingKeyError, "no representation 'X_txt': obsm holds 'X_text'"),
         ({"n_clusters": 0}, InputError, "between 1 and the number of cells, 180; got 0"),
         ({"n_clusters": 181}, InputError, "got 181"),
         ({"resolution": 0.0}, InputError, "resolution must be above 0"),
         ({"n_neighbors": 1}, InputError, "n_neighbors at least 2"),
+        ({"n_repeats": 99999999999}, InputError, "n_repeats may be at most 10,000"),
     ],
-    ids=["no-rep", "none", "too-many", "resolution", "neighbors"],
+    ids=["no-rep", "none", "too-many", "resolution", "neighbors", "repeats"],
 )
 def test_bad_input_is_refused_and_nothing_written(kinds_adata, options, error, message):
     before = kinds_adata.copy()

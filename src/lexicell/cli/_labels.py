@@ -34,7 +34,7 @@ from ._prepare import find_counts
 )
 @click.option("--tissue", multiple=True, help="Where the cells come from, such as brain; repeatable; default: guessed.")
 @click.option("--groupby", help="Column of obs, such as clusters: a suggestion for each group as well.")
-@click.option("--min-margin", default=0.25, show_default=True, help="Below this lead a suggestion is unsure.")
+@click.option("--min-confidence", default=0.5, show_default=True, help="Below this a suggestion is unsure.")
 @click.option("--use-rep", default="X_text", show_default=True, help="The embedding whose genes and slot are used.")
 @key_option("text_suggested", "Prefix of what is written.")
 @GENES_FILE
@@ -78,7 +78,7 @@ def annotate(
     write_cells(adata, output)
     found = adata.uns[UNS][key_added]
     if "table" in found:
-        columns = ["group", "cells", "suggested", "best", "runner_up", "score", "margin"]
+        columns = ["group", "cells", "suggested", "best", "runner_up", "confidence"]
         click.echo(found["table"][columns].to_string(index=False, float_format="%.2f"))
     unsure, none = ((adata.obs[key_added] == answer).mean() for answer in ("unsure", "none of these"))
     say(f"{output}: suggested types in obs['{key_added}']; {unsure:.0%} of cells are unsure, {none:.0%} none of these")

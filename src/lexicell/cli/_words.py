@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._keys import CONCEPTS
+from .._keys import prefix
 from ._options import (
     CELLS,
     GENE_OPTIONS,
@@ -187,7 +187,7 @@ def _stream(
         run=RunSettings(**of_run),
         **options,
     )
-    say(f"{output}: scores of {n_cells:,} cells in obsm['{CONCEPTS}']")
+    say(f"{output}: scores of {n_cells:,} cells in obsm['{prefix(options['use_rep'])}_concepts']")
 
 
 def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
@@ -211,7 +211,7 @@ def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @USE_REP
 @key_option("explain")
 def explain(cells: Path, output: Path, use_rep: str, model: Path | None, label: str | None, **options: Any) -> None:
-    """Split an embedding, a difference, a score or a decision into genes.
+    """Split a difference, a score or a decision into genes.
 
     OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
     """

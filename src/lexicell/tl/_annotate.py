@@ -19,7 +19,8 @@ from .._results import keep_results, recorded_params, stack_tables
 from ..core.genes.embedding import GeneEmbedding
 from ..core.genes.word_selection import allowed_words
 from ..core.transfer.align import smooth
-from ..core.transfer.annotate import standardized, type_scores, types_found
+from ..core.transfer.annotate import probabilities, settle, standardized, type_scores, types_found
+from ..sources.annotation import load_lexicon
 from . import _describe
 from . import words as _words
 from ._graph import kmeans
@@ -44,7 +45,7 @@ def annotate(
     tissue: str | Sequence[str] | None = None,
     groupby: str | None = None,
     use_rep: str = X_TEXT,
-    min_margin: float = 0.25,
+    min_confidence: float = 0.5,
     genes: GeneEmbedding | None = None,
     expression: Expression | None = None,
     key_added: str = SUGGESTED,
@@ -57,8 +58,11 @@ def annotate(
     (k-means in 20 principal components of expression), and a candidate stays if some group stands out for it more than
     for any other and more than random orders of the genes allow
     (:func:`lexicell.core.transfer.annotate.types_found`). Cells of groups that stand out for no candidate are "none of
-    these". All others get the type with the highest weighted mean z of its genes, standardized over the cells and
-    smoothed over their 15 nearest neighbors in the same components.
+    these". All others get probabilities of the types found, from the weighted mean z of their genes, standardized over
+    the cells and smoothed over their 15 nearest neighbors in the same components.
+
+    General types come before finer ones: of two types that were found, one above the other in the lexicon (T cell above
+    naive helper T cell), a cell is called by the finer one only if that has more than half of the probability of both.
 
     Parameters
     ----------
@@ -74,9 +78,8 @@ def annotate(
         Column of ``obs``, such as clusters: a suggestion for each group as well.
     use_rep
         The embedding whose gene vectors, matrix and library sizes are used.
-    min_margin
-        A cell or group is ``"unsure"`` if its lead over the second type is smaller, in standard deviations over the
-        cells.
+    min_confidence
+        A cell or group is ``"unsure"`` if the probability of its best type is smaller.
     genes
         The gene vectors; None: those that `use_rep` was made from.
     expression
@@ -92,16 +95,18 @@ def annotate(
 
     ``obs[key_added]``
         Suggested type, categorical; or ``"unsure"`` or ``"none of these"``.
-    ``obs[key_added + "_best"]``, ``"_runner_up"``, ``"_score"``, ``"_margin"``
-        The best type whatever its lead, the second, the best score and its lead. Missing where no type was found; the
-        second is missing and the lead infinite where one was found.
+    ``obs[key_added + "_best"]``, ``"_runner_up"``, ``"_confidence"``
+        The best type whatever its probability; the most likely type that is neither above nor below it; and the
+        probability that the cell is of the best type or a finer one (calibrated: docs/transfer.md). Missing where there
+        is none.
     ``obsm[key_added]``
-        DataFrame of cells x types that were found, float32; a "/" in a name is written as "∕" there.
+        Probabilities, DataFrame of cells x types that were found, float32; rows sum to 1, the share of a finer type not
+        being part of that of the general one. A "/" in a name is written as "∕" there.
     ``uns["lexicell"][key_added]``
         ``types`` (a row per candidate: description, ``found``, whether cells stand out for it, and the first ten of
         its ``genes``), ``table`` (with `groupby`, a row per group: ``cells``, ``suggested``, ``best``, ``runner_up``,
-        ``score``, ``margin``, ``share`` of its cells with that best type, and ``genes`` of the type that go up most),
-        ``scores`` (mean score of each group and type found), ``params``.
+        ``confidence``, ``share`` of its cells with that best type, and ``genes`` of the type that go up most),
+        ``scores`` (mean probability of each group and type found), ``params``.
 
     Raises
     ------
@@ -121,6 +126,8 @@ def annotate(
     >>> table.loc["CD19+ B", "suggested"]
     'B cell'
     """
+    if not 0 <= min_confidence <= 1:
+        raise InputError(f"min_confidence must be between 0 and 1; got {min_confidence}")
     adata = adata.copy() if copy else adata
     if groupby is not None:
         check_column(adata.obs, groupby)
@@ -133,14 +140,14 @@ def annotate(
     z = _words.zscores(values, known)
     cells = own_components(values, 20, 1000)[1]
     found, result, params = _from_words(z, cells, known, named, tissue)
-    _write(adata, found, key_added, min_margin)
+    _write(adata, found, key_added, min_confidence)
     if groupby is not None:
-        result["table"], result["scores"] = _by_group(adata.obs[groupby], found, min_margin, z)
+        result["table"], result["scores"] = _by_group(adata.obs[groupby], found, min_confidence, z)
     result["params"] = {
         **params,
         "groupby": groupby or "",
         "use_rep": use_rep,
-        "min_margin": float(min_margin),
+        "min_confidence": float(min_confidence),
         "expression": values.params["slot"],
         "key_added": key_added,
         "lexicell": __version__,
@@ -151,14 +158,16 @@ def annotate(
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """Types that were found, and how well each cell fits them.
+    """Types that were found, and how likely each cell is of them.
 
     Attributes
     ----------
     names
         One per type.
-    scores
-        Cells x types.
+    shares
+        Cells x types; rows sum to 1.
+    parents
+        The next more general type of each that was found too, -1 for none.
     is_none
         Cells that are of none of these types.
     sets
@@ -166,7 +175,8 @@ class _Found:
     """
 
     names: list[str]
-    scores: Floats
+    shares: Floats
+    parents: NDArray[np.int64]
     is_none: NDArray[np.bool_]
     sets: sp.csr_matrix
 
@@ -221,11 +231,14 @@ def _from_words(
         descriptions = [str(name) for name in phrases.names]
     sets = phrases.sets(z.ids)
     leader = types_found(changes, sets, z.mean)
+    above = _more_general([str(n) for n in phrases.names])
     present = np.unique(leader[leader >= 0])
     # A cell's own counts are too few to score a type; its neighbors have the same type and their own noise.
-    scores = standardized(smooth(type_scores(z.deviations, z.baseline, sets[present]), cells))
+    shares = probabilities(standardized(smooth(type_scores(z.deviations, z.baseline, sets[present]), cells)))
+    parents = np.asarray([_nearest(number, present, above) for number in present], dtype=np.int64)
+    names = [str(n) for n in phrases.names[present]]
     # A group that no candidate leads is of none of them, whatever its cells score.
-    found = _Found([str(n) for n in phrases.names[present]], scores, (leader == -1)[groups], sets[present])
+    found = _Found(names, shares, parents, (leader == -1)[groups], sets[present])
     first = [z.ids[row.indices[np.argsort(-row.data, kind="stable")[:10]]] for row in sets]
     table = pd.DataFrame(
         {
@@ -239,54 +252,67 @@ def _from_words(
     return found, {"types": stack_tables([table])}, params
 
 
-def _ranked(scores: Floats, names: Sequence[str], is_none: NDArray[np.bool_], min_margin: float) -> pd.DataFrame:
-    """One row per row of scores: suggested, best and second type, best score and its lead."""
-    # Two more columns that never win, so that there is a second type where one or none was found.
-    padded = np.column_stack([scores, np.full((len(scores), 2), -np.inf)])
-    kinds = np.asarray([*names, None, None], dtype=object)
-    order = np.argsort(-padded, axis=1, kind="stable")[:, :2]
-    top = np.take_along_axis(padded, order, axis=1)
-    score = top[:, 0]
-    margin = np.full(len(scores), np.nan)
-    margin[np.isfinite(score)] = (score - top[:, 1])[np.isfinite(score)] if len(names) else 0.0
-    suggested = np.where(margin >= min_margin, kinds[order[:, 0]], UNSURE)
-    suggested[is_none | ~np.isfinite(score)] = NONE
+def _more_general(names: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether the lexicon has candidate j above candidate i, ``(n, n)``."""
+    lexicon = load_lexicon()
+    parents = {entry.name: entry.parents for entry in lexicon.entries}
+    own = []
+    for name in names:
+        fits = [entry.name for entry, share in lexicon.find(name) if share == 1]
+        own.append(fits[0] if fits else name)
+
+    def ancestors(name: str) -> set[str]:
+        direct = parents.get(name, ())
+        return {*direct}.union(*(ancestors(parent) for parent in direct))
+
+    return np.asarray([[other in ancestors(name) for other in own] for name in own])
+
+
+def _nearest(number: int, present: NDArray[np.int64], above: NDArray[np.bool_]) -> int:
+    """Place in `present` of the least general type above this one; -1 for none."""
+    general = [place for place, other in enumerate(present) if above[number, other]]
+    return max(general, key=lambda place: int(above[present[place]].sum()), default=-1)
+
+
+def _ranked(found: _Found, shares: Floats, is_none: NDArray[np.bool_], min_confidence: float) -> pd.DataFrame:
+    """One row per row of probabilities: suggested, best and second type, and confidence."""
+    if not found.names:
+        nothing = np.full(len(shares), None, dtype=object)
+        columns = {"suggested": NONE, "best": nothing, "runner_up": nothing, "confidence": np.nan}
+        return pd.DataFrame(columns, index=range(len(shares)))
+    best, second, confidence = settle(shares, found.parents)
+    kinds = np.asarray([*found.names, None], dtype=object)
+    suggested = np.where(confidence >= min_confidence, kinds[best], UNSURE)
+    suggested[is_none] = NONE
     return pd.DataFrame(
-        {
-            "suggested": suggested,
-            "best": kinds[order[:, 0]],
-            "runner_up": kinds[order[:, 1]],
-            "score": np.where(np.isfinite(score), score, np.nan),
-            "margin": margin,
-        }
+        {"suggested": suggested, "best": kinds[best], "runner_up": kinds[second], "confidence": confidence}
     )
 
 
-def _write(adata: AnnData, found: _Found, key: str, min_margin: float) -> None:
-    cells = _ranked(found.scores, found.names, found.is_none, min_margin)
+def _write(adata: AnnData, found: _Found, key: str, min_confidence: float) -> None:
+    cells = _ranked(found, found.shares, found.is_none, min_confidence)
     answers = [*found.names, *(a for a in (UNSURE, NONE) if a not in found.names)]
     adata.obs[key] = pd.Categorical(cells["suggested"], categories=answers)
     for column in ("best", "runner_up"):
         adata.obs[f"{key}_{column}"] = pd.Categorical(cells[column], categories=found.names)
-    for column in ("score", "margin"):
-        adata.obs[f"{key}_{column}"] = cells[column].to_numpy()
+    adata.obs[f"{key}_confidence"] = cells["confidence"].to_numpy(dtype=np.float64)
     columns = [column_name(n) for n in found.names]
-    adata.obsm[key] = pd.DataFrame(found.scores.astype(np.float32), index=adata.obs_names, columns=columns)
+    adata.obsm[key] = pd.DataFrame(found.shares.astype(np.float32), index=adata.obs_names, columns=columns)
 
 
-def _by_group(labels: pd.Series, found: _Found, min_margin: float, z: ZScores) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Suggestions for groups of cells, and their mean scores."""
+def _by_group(labels: pd.Series, found: _Found, min_confidence: float, z: ZScores) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Suggestions for groups of cells, and their mean probabilities."""
     known = labels.notna().to_numpy()
     groups = sorted(set(labels[known].map(str)))
     codes = pd.Index(groups).get_indexer(pd.Index(labels.astype(object).map(str)))
     codes[~known] = -1
-    means = np.stack([found.scores[codes == k].mean(axis=0) for k in range(len(groups))])
+    means = np.stack([found.shares[codes == k].mean(axis=0) for k in range(len(groups))])
     is_none = np.asarray([found.is_none[codes == k].mean() > 0.5 for k in range(len(groups))])
-    table = _ranked(means, found.names, is_none, min_margin)
+    table = _ranked(found, means, is_none, min_confidence)
     table.insert(0, "group", groups)
     table.insert(1, "cells", np.bincount(codes[known], minlength=len(groups)))
-    # Cells vote one by one for `share`, whereas the suggestion comes from the group's mean score.
-    each = _ranked(found.scores, found.names, found.is_none, min_margin)["best"].to_numpy()
+    # Cells vote one by one for `share`, whereas the suggestion comes from the group's mean probabilities.
+    each = _ranked(found, found.shares, found.is_none, min_confidence)["best"].to_numpy()
     table["share"] = [float(np.mean(each[codes == k] == best)) for k, best in enumerate(table["best"])]
     table[["best", "runner_up"]] = table[["best", "runner_up"]].fillna("")
     part = replace(z, deviations=sp.csr_matrix(z.deviations[np.flatnonzero(known)]))

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, LexicellError
+from .._errors import InputError, LexicellError, check_repeats
 from .._expression import Values, read_values
 from .._results import check_rep, keep_results, recorded_params
 from ..core.agreement import adjusted_rand, stability
@@ -175,6 +175,7 @@ def _check(n_cells: int, resolution: float, n_clusters: int | None, n_neighbors:
         raise InputError(f"{n_cells} cells cannot be clustered; at least {_FEWEST} are needed")
     if not resolution > 0 or n_neighbors < 2 or n_repeats < 0:
         raise InputError("resolution must be above 0, n_neighbors at least 2 and n_repeats not negative")
+    check_repeats(n_repeats, "n_repeats")
     if n_clusters is not None and not 1 <= n_clusters <= n_cells:
         raise InputError(f"n_clusters must be between 1 and the number of cells, {n_cells}; got {n_clusters}")
 

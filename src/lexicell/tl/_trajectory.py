@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, check_column
+from .._errors import InputError, check_column, check_repeats
 from .._expression import DEFAULT_SLOT, Expression
 from .._results import check_rep, keep_results
 from ..core.genes.embedding import GeneEmbedding
@@ -200,6 +200,7 @@ def _check(n_cells: int, n_neighbors: int, n_bootstraps: int) -> None:
         )
     if n_bootstraps < 0:
         raise InputError(f"n_bootstraps must not be negative, got {n_bootstraps}; 0 gives no intervals")
+    check_repeats(n_bootstraps, "n_bootstraps")
 
 
 def _find_groups(adata: AnnData, groupby: str | None, prefix: str) -> str | None:

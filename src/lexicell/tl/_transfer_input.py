@@ -73,12 +73,6 @@ class TransferInput:
     batches: NDArray[np.int64]
     space: str
 
-    def shuffles(self, n: int, seed: int) -> Floats:
-        """Text vectors of the components with gene vectors exchanged between genes, ``(n, k, d)``."""
-        rng = np.random.default_rng(seed)
-        axes = [self.loadings.T @ self.vectors[rng.permutation(len(self.vectors))] for _ in range(n)]
-        return np.asarray(axes)
-
 
 def read_input(
     adata: AnnData, genes: GeneEmbedding | None, batch: str | None, expression: Expression, label: str | None = None
