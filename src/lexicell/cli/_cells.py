@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ def demo(output: Path, rng: int) -> None:
     """
     from .._pipeline import demo as run_demo
 
-    run_demo(output, rng=rng, say=say)
+    with warnings.catch_warnings():
+        # That its 765 genes are few is nothing a newcomer could mend.
+        warnings.filterwarnings("ignore", ".*text dimensions are used", UserWarning)
+        run_demo(output, rng=rng, say=say)
 
 
 @click.command(cls=RunCommand)
