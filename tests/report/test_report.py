@@ -288,7 +288,7 @@ def test_bad_input_is_refused(adata, tmp_path, options, error, message):
 
 
 def test_an_object_without_results_is_refused(tmp_path):
-    with pytest.raises(InputError, match="run lexicell.emb.cells first"):
+    with pytest.raises(InputError, match="no lexicell results here yet"):
         lx.report(anndata.AnnData(np.ones((3, 2), dtype=np.float32)), tmp_path / "r.html")
 
 
