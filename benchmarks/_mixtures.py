@@ -31,7 +31,7 @@ class Mixtures:
 
     def __init__(self, source: Path, n_genes: int | None, seed: int) -> None:
         real = anndata.read_h5ad(source)
-        counts = sp.csr_matrix(real.layers["counts"] if "counts" in real.layers else real.X, dtype=np.float32)
+        counts = sp.csr_matrix(real.layers.get("counts", real.X), dtype=np.float32)
         if n_genes is not None:
             often = np.argsort(-np.diff(counts.tocsc().indptr), kind="stable")[:n_genes]
             real, counts = real[:, np.sort(often)], counts[:, np.sort(often)]
@@ -104,7 +104,11 @@ def _append(blocks: Iterator[anndata.AnnData], path: Path) -> None:
     matrix, tables = zarr.open_group(path, mode="r+")["X"], [first.obs]
     for block in blocks:
         last = int(matrix["indptr"][-1])
-        for name, values in (("data", block.X.data), ("indices", block.X.indices), ("indptr", block.X.indptr[1:] + last)):
+        for name, values in (
+            ("data", block.X.data),
+            ("indices", block.X.indices),
+            ("indptr", block.X.indptr[1:] + last),
+        ):
             matrix[name].append(values.astype(matrix[name].dtype))
         tables.append(block.obs)
     obs = pd.concat(tables)

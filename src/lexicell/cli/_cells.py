@@ -54,6 +54,7 @@ def demo(output: Path, rng: int) -> None:
 @click.option("--reference", help="The condition that others are compared with.")
 @click.option("--donor", help="Column of obs with donors: people or animals, not libraries.")
 @click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
+@click.option("--compare", is_flag=True, help="Cluster all cells by the representations that are not shown, too.")
 @click.option(
     "--min-genes",
     type=click.IntRange(1),
@@ -62,7 +63,8 @@ def demo(output: Path, rng: int) -> None:
     help="Genes with a text that a run needs, where they are less than half of all.",
 )
 @SEED
-def run(cells: Path, output: Path, **options: Any) -> None:
+@click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+def run(cells: Path, output: Path, quiet: bool, **options: Any) -> None:
     """Run the whole pipeline and write an HTML report.
 
     Embedding, clusters, comparison with expression and report, in one folder.
@@ -71,7 +73,11 @@ def run(cells: Path, output: Path, **options: Any) -> None:
     from .._pipeline import Settings, run_file
 
     where = Expression(**{name: options.pop(name) for name in ("layer", "use_raw", "normalization", "library_size")})
-    run_file(cells, output, Settings(expression=where, **options), say=say)
+    run_file(cells, output, Settings(expression=where, **options), say=_silent if quiet else say)
+
+
+def _silent(line: str) -> None:
+    pass
 
 
 @click.command()

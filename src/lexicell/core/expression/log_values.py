@@ -26,6 +26,9 @@ __all__ = [
 CLIP = 10.0
 """z-scores are cut at this size, on both sides."""
 
+# Rows and stored values that are worked on at once.
+_ROWS, _VALUES = 4096, 4_000_000
+
 
 def log_cp10k(counts: sp.csr_matrix, totals: NDArray[np.float64]) -> sp.csr_matrix:
     """``log1p(1e4 * x / n)`` of counts `x` and library sizes `n`; the zeros stay zeros.
@@ -41,23 +44,31 @@ def log_cp10k(counts: sp.csr_matrix, totals: NDArray[np.float64]) -> sp.csr_matr
     -------
     CSR, float32, same shape.
     """
-    matrix = sp.csr_matrix(counts, dtype=np.float64, copy=True)
+    matrix = sp.csr_matrix(counts)
     # A cell without counts has no stored values to divide, so its zero total does no harm.
     scale = 1e4 / np.where(totals > 0, totals, 1.0)
-    matrix.data = np.log1p(matrix.data * np.repeat(scale, np.diff(matrix.indptr)))
-    return matrix.astype(np.float32)
+    log = np.empty(len(matrix.data), dtype=np.float32)
+    # In ranges, so that the float64 values on the way take little memory.
+    for start in range(0, matrix.shape[0], _ROWS):
+        ends = matrix.indptr[start : start + _ROWS + 1]
+        factor = np.repeat(scale[start : start + _ROWS], np.diff(ends))
+        log[ends[0] : ends[-1]] = np.log1p(matrix.data[ends[0] : ends[-1]].astype(np.float64) * factor)
+    return sp.csr_matrix((log, matrix.indices.copy(), matrix.indptr.copy()), shape=matrix.shape)
 
 
 def column_stats(matrix: sp.csr_matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and population standard deviation of each column over all rows, zeros included; float64."""
     n, p = matrix.shape
-    # bincount adds in float64 whatever the dtype of the data, and in the order of the rows.
-    total = np.bincount(matrix.indices, weights=matrix.data, minlength=p)
+    total, square = np.zeros(p), np.zeros(p)
+    ranges = [slice(start, start + _VALUES) for start in range(0, len(matrix.data), _VALUES)]
+    # add.at adds one value after the other to what is there: ranges give the bits that the whole at once would.
+    for part in ranges:
+        np.add.at(total, matrix.indices[part], matrix.data[part].astype(np.float64))
     mean = total / n
-    away = (matrix.data - mean[matrix.indices]) ** 2
+    for part in ranges:
+        np.add.at(square, matrix.indices[part], (matrix.data[part] - mean[matrix.indices[part]]) ** 2)
     stored = np.bincount(matrix.indices, minlength=p)
-    variance = (np.bincount(matrix.indices, weights=away, minlength=p) + (n - stored) * mean**2) / n
-    return mean, np.sqrt(variance)
+    return mean, np.sqrt((square + (n - stored) * mean**2) / n)
 
 
 def zscore_block(rows: sp.csr_matrix, mean: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,15 +128,17 @@ def residual_variance(
 
     # Most entries are zeros, whose residual depends on depth and gene share alone: sum it over all cells as if every
     # entry were zero, gene block by gene block, then put right the stored entries. Many genes have the same few counts,
-    # so that each share is summed once.
+    # and many
+    # cells the same depth, so that each share is summed once over the different depths.
     shares, gene = np.unique(share, return_inverse=True)
+    depths, cells = np.unique(depth, return_counts=True)
     first, second = np.zeros(len(shares)), np.zeros(len(shares))
-    step = max(1, 4_000_000 // max(n, 1))
+    step = max(1, 4_000_000 // max(len(depths), 1))
     for start in range(0, len(shares), step):
-        mu = np.outer(shares[start : start + step], depth)
+        mu = np.outer(shares[start : start + step], depths)
         zero = np.minimum(np.sqrt(mu / (1 + mu / theta)), cut)
-        first[start : start + step] = -zero.sum(axis=1)
-        second[start : start + step] = (zero**2).sum(axis=1)
+        first[start : start + step] = -(zero * cells).sum(axis=1)
+        second[start : start + step] = (zero**2 * cells).sum(axis=1)
     first, second = first[gene], second[gene]
     mu = np.repeat(depth, np.diff(matrix.indptr)) * share[matrix.indices]
     # Explicit zeros fit the formula as they are.
