@@ -79,6 +79,7 @@ _COMPARED = ("condition", "reference", "batch", "covariates", "paired", "stages"
 DIFFERENT: dict[tuple[str, str], str] = {
     **{("genes", name): _SOURCE for name in ("dimensions", "include_go", "template", "max_words", "mask_terms")},
     **{("genes", name): _SOURCE for name in ("refresh", "offline")},
+    ("run", "quiet"): "say=, which gets the lines",
     ("genes", "estimate_cost"): "lexicell.emb.cost",
     ("embed", "stream"): "calls stream.embed instead of emb.cells",
     ("embed", "dtype"): _CHOICE,
