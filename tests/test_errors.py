@@ -12,6 +12,7 @@ from lexicell._errors import (
     ProviderError,
     check_choice,
     check_key,
+    check_repeats,
     choices,
 )
 
@@ -47,3 +48,9 @@ def test_a_missing_key_lists_those_that_exist() -> None:
 def test_long_lists_are_cut() -> None:
     assert choices(range(40), limit=2) == "'0', '1' and 38 more"
     assert choices([]) == "none"
+
+
+def test_repeats_beyond_any_meaning_are_refused_with_the_limit() -> None:
+    check_repeats(10_000, "n_repeats")
+    with pytest.raises(InputError, match=r"n_repeats may be at most 10,000; got 99,999,999,999"):
+        check_repeats(99_999_999_999, "n_repeats")

@@ -19,11 +19,24 @@ MODULES = ["lexicell"] + [
 
 # Names that other packages or earlier versions use -> the name of that thing here.
 NOT_USED = {
-    "seed": "rng", "random_state": "rng", "obsm_key": "use_rep", "rep": "use_rep", "words": "queries",
-    "phrases": "queries", "smoothing": "text_weight", "cluster_key": "groupby", "groups": "groupby",
-    "n_perms": "n_permutations", "celltype": "cell_type", "sample": "donor", "inplace": "copy",
-    "n_boot": "n_bootstraps", "progress": "show_progress", "gene_vectors": "genes", "test_layer": "donor",
-}  # fmt: skip
+    "seed": "rng",
+    "random_state": "rng",
+    "obsm_key": "use_rep",
+    "rep": "use_rep",
+    "words": "queries",
+    "phrases": "queries",
+    "smoothing": "text_weight",
+    "cluster_key": "groupby",
+    "groups": "groupby",
+    "n_perms": "n_permutations",
+    "celltype": "cell_type",
+    "sample": "donor",
+    "inplace": "copy",
+    "n_boot": "n_bootstraps",
+    "progress": "show_progress",
+    "gene_vectors": "genes",
+    "test_layer": "donor",
+}
 
 ONE_DEFAULT = ["ax", "copy", "groupby", "min_cells", "n_neighbors", "queries", "rng", "show_progress", "tissue"]
 

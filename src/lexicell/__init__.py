@@ -5,9 +5,9 @@ gene texts -> gene vectors -> cell embeddings -> clusters | vulnerability | traj
 >>> import lexicell as lx
 
 Namespaces: ``lx.emb`` (texts, vectors, cells), ``lx.tl`` (tools), ``lx.pl`` (plots), ``lx.sources``, ``lx.embedders``,
-``lx.datasets``, ``lx.stream``; functions: ``lx.read``, ``lx.report``, ``lx.evaluate``, ``lx.evaluate_order``; classes:
-``lx.GeneEmbedding``, ``lx.Expression`` (which matrix of an AnnData is read) and ``lx.StudyDesign`` (donors, conditions,
-what is compared).
+``lx.datasets``, ``lx.stream``; functions: ``lx.read`` (cells from any file), ``lx.get`` (tables of results),
+``lx.report``, ``lx.evaluate``, ``lx.evaluate_order``; classes: ``lx.GeneEmbedding``, ``lx.Expression`` (which matrix of
+an AnnData is read) and ``lx.StudyDesign`` (donors, conditions, what is compared).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = [
     "embedders",
     "evaluate",
     "evaluate_order",
+    "get",
     "pl",
     "read",
     "report",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ._expression import Expression
     from ._read import read
     from ._report import report
+    from ._results import get
     from .core.donors.design import StudyDesign
     from .core.genes.embedding import GeneEmbedding
 
@@ -47,6 +49,7 @@ _MODULES = ("datasets", "emb", "embedders", "pl", "sources", "stream", "tl")
 _OBJECTS = {
     "evaluate": "._evaluate",
     "evaluate_order": "._evaluate",
+    "get": "._results",
     "read": "._read",
     "report": "._report",
     "Expression": "._expression",

@@ -73,6 +73,12 @@ def check_key(value: str, options: Iterable[object], what: str) -> str:
     raise MissingKeyError(f"no {what} '{value}'; there is {choices(names)}.{hint}")
 
 
+def check_repeats(value: int, name: str, *, most: int = 10_000) -> None:
+    """Refuse more repeats, draws or controls than can be meant: a slip of the hand would compute for days."""
+    if value > most:
+        raise InputError(f"{name} may be at most {most:,}; got {value:,}")
+
+
 def check_key_added(key: str) -> None:
     """Refuse a key that cannot be written into an AnnData."""
     if not isinstance(key, str) or not key or "/" in key:

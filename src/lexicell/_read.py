@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from ._errors import InputError, LexicellError, choices
 from ._io import check_links, check_matrices, genes_of_10x, make_writable, read_cells, unreadable
+from ._keys import ENSEMBL_ID, UNS
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
 __all__ = ["read"]
@@ -20,6 +22,8 @@ _TABLES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _MATRIX = ("matrix.mtx", "matrix.mtx.gz")
 _INNER = ("filtered_feature_bc_matrix", "filtered_gene_bc_matrices")  # in the folder "outs" of Cell Ranger
 _NAMES_LOOKED_UP = 2000
+_ENSEMBL = r"ENS[A-Z]*G\d{6,}"
+_SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol", "symbols")
 
 
 def read(path: str | Path) -> AnnData:
@@ -42,7 +46,9 @@ def read(path: str | Path) -> AnnData:
     Returns
     -------
     AnnData
-        In memory. Names of genes that occur twice are made unique, as scanpy does for 10x files.
+        In memory. Names of genes that occur twice are made unique, as scanpy does for 10x files. Genes that are called
+        by Ensembl ids, as in files of CELLxGENE, are called by their symbols, so that results can be read;
+        ``var["text_ensembl_id"]`` keeps the ids, by which texts are still found.
 
     Raises
     ------
@@ -61,17 +67,22 @@ def read(path: str | Path) -> AnnData:
     path = Path(path)
     reader = _reader(path)
     if reader is None:
-        return _unique_names(read_cells(path), path)
-    try:
-        adata = reader(path)
-        check_matrices(adata)
-    except LexicellError:
-        raise
-    # Whatever a broken file makes its reader raise, the user needs to hear which file it was.
-    except Exception as error:
-        raise unreadable(path, error) from error
-    make_writable(adata)
-    return _unique_names(adata, path)
+        adata = read_cells(path)
+    else:
+        try:
+            adata = reader(path)
+            check_matrices(adata)
+        except LexicellError:
+            raise
+        # Whatever a broken file makes its reader raise, the user needs to hear which file it was.
+        except Exception as error:
+            raise unreadable(path, error) from error
+        make_writable(adata)
+    _number_twins(adata, path)
+    if UNS not in adata.uns:
+        # What lexicell recorded earlier names genes as they were then.
+        _name_by_symbol(adata)
+    return adata
 
 
 def _reader(path: Path) -> Callable[[Path], AnnData] | None:
@@ -88,18 +99,53 @@ def _reader(path: Path) -> Callable[[Path], AnnData] | None:
     return {".loom": _read_loom, ".h5mu": _read_h5mu}.get(path.suffix)
 
 
-def _unique_names(adata: AnnData, path: Path) -> AnnData:
-    if not adata.var_names.is_unique:
-        twice = adata.var_names[adata.var_names.duplicated()].unique()
-        warnings.warn(
-            f"{len(twice)} gene names of '{path.name}' occur more than once ({choices(twice, limit=3)}); those after "
-            "the first got a number, such as "
-            f"'{twice[0]}-1', and have no text",
-            UserWarning,
-            stacklevel=3,
-        )
-        adata.var_names_make_unique()
-    return adata
+def _number_twins(adata: AnnData, path: Path) -> None:
+    if adata.var_names.is_unique:
+        return
+    twice = adata.var_names[adata.var_names.duplicated()].unique()
+    warnings.warn(
+        f"{len(twice)} gene names of '{path.name}' occur more than once ({choices(twice, limit=3)}); those after the "
+        f"first got a number, such as '{twice[0]}-1', and have no text",
+        UserWarning,
+        stacklevel=3,
+    )
+    adata.var_names_make_unique()
+
+
+def _name_by_symbol(adata: AnnData) -> None:
+    """Call genes by their symbols where they are called by Ensembl ids, which are kept in ``var``.
+
+    As CELLxGENE writes files: ids in ``var_names``, symbols in ``feature_name``. Matrices stay as they are.
+    """
+    from .sources import guess_organism
+
+    for part in [adata] if adata.raw is None else [adata, adata.raw]:
+        table = part.var
+        ids = table.index.astype(str)
+        if not len(ids) or ids.str.match(_ENSEMBL).mean() < 0.5:
+            continue
+        symbols = _symbols(table, guess_organism(list(ids)).organism or "human")
+        names = pd.Series(symbols, index=ids, dtype=object)
+        names = names.where((names != "") & ~names.duplicated(), ids.to_numpy(dtype=object))
+        table[ENSEMBL_ID] = ids.to_numpy(dtype=object)
+        renamed = pd.Index(names.to_numpy(dtype=object), name=table.index.name)
+        if part is adata:
+            adata.var_names = renamed  # DataFrames in varm go along
+        else:
+            table.index = renamed
+
+
+def _symbols(table: pd.DataFrame, organism: str) -> list[str]:
+    """The symbol of each gene, from the column of the table that has them, else from the bundled table; or ""."""
+    from .sources.names.lookup import bundled_match
+
+    known = bundled_match(list(table.index.astype(str)), organism)
+    found = [""] * len(table) if known is None else known["symbol"].fillna("").astype(str).tolist()
+    column = next((name for name in _SYMBOL_COLUMNS if name in table), None)
+    if column is None:
+        return found
+    named = table[column].astype(object).where(table[column].notna(), "").astype(str).tolist()
+    return [own or other for own, other in zip(named, found, strict=True)]
 
 
 def _read_10x_folder(folder: Path) -> AnnData:
@@ -160,15 +206,12 @@ def _beside(matrix: Path, prefix: str, names: Iterable[str]) -> Path:
 
 
 def _lines(file: Path) -> pd.DataFrame:
-    import pandas as pd
 
     return pd.read_csv(file, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
 
 
 def _read_text(path: Path) -> AnnData:
     """A table of samples, or a matrix with names in its first row and column."""
-    import pandas as pd
-
     separator = "," if ".csv" in path.name.lower() else "\t"
     head = pd.read_csv(path, sep=separator, nrows=0)
     if "path" in head.columns:
@@ -187,7 +230,6 @@ def _as_cells(table: pd.DataFrame, path: Path) -> AnnData:
     """Cells in rows, whichever way round the table is."""
     import anndata
     import numpy as np
-    import pandas as pd
     from scipy.sparse import csr_matrix
 
     if _share_of_genes(table.index) > _share_of_genes(table.columns):
@@ -247,7 +289,6 @@ def _read_loom(path: Path) -> AnnData:
     """A loom file: genes x cells, with attributes of both."""
     import anndata
     import h5py
-    import pandas as pd
     from scipy.sparse import csr_matrix, vstack
 
     def attributes(group: h5py.Group, names: tuple[str, ...]) -> pd.DataFrame:

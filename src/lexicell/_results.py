@@ -5,7 +5,7 @@ Results are read and written by these functions only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +18,24 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-__all__ = ["check_rep", "find_results", "keep_results", "recorded", "recorded_params", "stack_tables", "text_entry"]
+__all__ = [
+    "check_rep",
+    "find_results",
+    "get",
+    "keep_results",
+    "recorded",
+    "recorded_params",
+    "stack_tables",
+    "text_entry",
+]
 
 
 def check_rep(adata: AnnData, key: str) -> NDArray[np.floating]:
     """Return ``obsm[key]`` as a matrix, or say which representations there are, or what is wrong with it."""
     if key not in adata.obsm:
-        hint = " Make it with lexicell.emb.cells" if key == X_TEXT else ""
-        raise MissingKeyError(f"no representation '{key}' in obsm; there is {choices(sorted(adata.obsm))}.{hint}")
+        there = f"obsm holds {choices(sorted(adata.obsm))}" if len(adata.obsm) else "obsm is empty"
+        hint = " Run lexicell.emb.cells first" if key == X_TEXT else ""
+        raise MissingKeyError(f"no representation '{key}': {there}.{hint}")
     matrix = np.asarray(adata.obsm[key])
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise InputError(f"obsm['{key}'] of shape {matrix.shape} is not a matrix of cells x dimensions")
@@ -105,3 +115,73 @@ def stack_tables(blocks: Iterable[pd.DataFrame]) -> pd.DataFrame:
             table[column] = table[column].astype(str).astype(object)
     table.index = table.index.astype(str)
     return table
+
+
+def get(adata: AnnData, result: str | None = None, *, table: str = "table", use_rep: str | None = None) -> pd.DataFrame:
+    """Return a table of results as a DataFrame, or list all tables there are.
+
+    Parameters
+    ----------
+    adata
+        After any tool of ``lexicell.tl``.
+    result
+        The tool, such as ``"vulnerability"`` or ``"cluster"``, or the `key_added` it was given. None: list all tables.
+    table
+        Which of its tables, such as ``"genes"``.
+    use_rep
+        The representation that the tool was run on; needed only where it was run on several.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy. For `result` None, one row per table: ``result``, ``table``, ``use_rep`` (empty for tools that need
+        none), ``rows``.
+
+    Raises
+    ------
+    MissingKeyError
+        If there is no such table; the message lists those there are.
+    InputError
+        If the tool was run on several representations and `use_rep` does not choose one.
+
+    Examples
+    --------
+    >>> import lexicell as lx
+    >>> adata = lx.datasets.pbmc68k_counts()
+    >>> lx.emb.cells(adata, lx.emb.genes(adata), preset="whitened", library_size="n_counts")
+    >>> lx.tl.concepts(adata, groupby="cell_type")
+    >>> lx.get(adata)["result"].tolist()
+    ['concepts']
+    >>> lx.get(adata, "concepts")["group"].nunique()
+    10
+    """
+    import pandas as pd
+
+    found = list(_tables(adata))
+    if result is None:
+        rows = [(name, kind, rep, len(kept)) for name, kind, rep, kept in found]
+        return pd.DataFrame(rows, columns=["result", "table", "use_rep", "rows"])
+    if not any(name == result for name, *_ in found):
+        names = sorted({name for name, *_ in found})
+        raise MissingKeyError(f"no result '{result}'; there is {choices(names)}: run the tool first")
+    kinds = [kind for name, kind, *_ in found if name == result]
+    if table not in kinds:
+        raise MissingKeyError(f"the result '{result}' has no table '{table}'; it has {choices(sorted(set(kinds)))}")
+    fitting = {rep: kept for name, kind, rep, kept in found if (name, kind) == (result, table)}
+    if use_rep is not None and use_rep not in fitting:
+        raise MissingKeyError(f"no result '{result}' for '{use_rep}'; there is one for {choices(fitting)}")
+    if use_rep is None and len(fitting) > 1:
+        raise InputError(f"'{result}' was run on {choices(fitting)}; name one with use_rep=")
+    return fitting[use_rep or next(iter(fitting))].copy()
+
+
+def _tables(adata: AnnData) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Every table of results: the tool, the table, the representation, the table itself."""
+    for key in adata.uns.get(UNS, {}):
+        for name, value in recorded(adata, key).items():
+            if hasattr(value, "columns"):
+                yield str(key), str(name), "", value
+            elif isinstance(value, Mapping):
+                for kind, inner in value.items():
+                    if hasattr(inner, "columns"):
+                        yield str(name), str(kind), str(key), inner

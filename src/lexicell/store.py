@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._errors import InputError, check_key
 from ._files import check_file, write_file
 
-__all__ = ["Store", "cache_dir"]
+__all__ = ["Store"]
 
 _APPLICATION_ID = 0x6C786331  # "lxc1": tells our files from other SQLite files
 _SCHEMA = 1

@@ -94,7 +94,7 @@ def _value(value: float) -> Edit:
         pytest.param(_value(np.nan), "NaN", id="nan"),
         pytest.param(_value(-2.0), "negative", id="negative"),
         pytest.param(lambda a: a[:0].copy(), "0 cells", id="no-cells"),
-        pytest.param(lambda a: a[:, :0].copy(), "no genes", id="no-genes"),
+        pytest.param(lambda a: a[:, :0].copy(), "0 genes", id="no-genes"),
     ],
 )
 def test_a_file_that_cannot_be_used_gets_one_line(
@@ -132,7 +132,7 @@ def test_a_wrong_choice_lists_the_right_ones(
     [
         pytest.param("missing.h5ad", None, "no file", id="missing"),
         pytest.param("broken.h5ad", b"these are not cells", "cannot be read", id="not-h5ad"),
-        pytest.param("cells.txt", b"these are not cells", "give one of .h5ad", id="suffix"),
+        pytest.param("cells.rds", b"these are not cells", "give one of .h5ad", id="suffix"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "genes", "embed", "cluster", "report"])

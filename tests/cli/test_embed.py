@@ -65,7 +65,7 @@ def test_genes_of_raw_are_looked_up_where_raw_is_read(stream, cells, tmp_path, l
     some.write_h5ad(tmp_path / "raw.h5ad")
     code, said = lexicell("embed", tmp_path / "raw.h5ad", "--use-raw", *stream, "-o", tmp_path / "text.h5ad")
     assert code == 0, said
-    assert "organism: human (guessed:" in said
+    assert "organism    human (guessed:" in said
     used = anndata.read_h5ad(tmp_path / "text.h5ad").uns["lexicell"]["X_text"]["genes"]
     assert list(used) == SYMBOLS
 

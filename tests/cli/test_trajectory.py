@@ -55,6 +55,19 @@ def test_several_roots_and_a_summary(start: Path, tmp_path: Path, lexicell: Lexi
     assert len(adata.uns["lexicell"]["X_expression"]["trajectory"]["params"]["root"]) == 2
 
 
+def test_trends_over_donors_need_donors_with_enough_cells(ordered: Path, tmp_path: Path, lexicell: Lexicell) -> None:
+    adata = anndata.read_h5ad(ordered)
+    adata.obs["group"] = [f"d{i % 4}" for i in range(adata.n_obs)]
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    asked = ["-o", tmp_path / "o.h5ad", "--use-rep", "X_expression", "--no-words", "--table", tmp_path / "t.tsv"]
+    code, said = lexicell("trends", tmp_path / "cells.h5ad", *asked, "--donor", "group")
+    assert code == 0, said
+    assert "p and q are over donors" in said
+    assert pd.read_csv(tmp_path / "t.tsv", sep="\t")["q"].min() < 0.05
+    code, said = lexicell("trends", ordered, *asked, "--donor", "stage")
+    assert (code, "at least 3 donors of 20 cells each" in said) == (2, True), said
+
+
 def test_along_the_trajectory(ordered: Path, tmp_path: Path, lexicell: Lexicell) -> None:
     out, table = tmp_path / "o.h5ad", tmp_path / "t.tsv"
     code, said = lexicell("trends", ordered, "-o", out, "--use-rep", "X_expression", "--no-words", "--table", table)
@@ -78,7 +91,11 @@ def test_along_the_trajectory(ordered: Path, tmp_path: Path, lexicell: Lexicell)
     [
         pytest.param(["trajectory", "--root", "c999"], "no cell 'c999' in obs_names; the nearest are 'c99'", id="cell"),
         pytest.param(["trajectory", "--root", "stage=wel"], "Did you mean 'well'", id="value"),
-        pytest.param(["trajectory", "--root", "markers:g1,zz"], "marker genes not in the data: 'zz'", id="marker"),
+        pytest.param(
+            ["trajectory", "--root", "markers:g1,zz"],
+            "no gene 'zz' in this data; no gene has a similar name",
+            id="marker",
+        ),
         pytest.param(["trajectory", "--root", "c0", "--n-neighbors", "150"], "half the number of cells", id="near"),
         pytest.param(["trends", "--use-rep", "X_no"], "no result 'trajectory'", id="key"),
         pytest.param(["trends", "--features", "zz"], "genes not in the data: 'zz'", id="gene"),

@@ -50,10 +50,12 @@ def test_another_embedding_has_its_own_column(adata):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"use_rep": "X_ncbi"}, "no column 'ncbi_coverage' in obs; there is 'text_coverage'.*emb.cells"),
-     ({"groupby": "kin"}, "no column in obs 'kin'")],
+    [
+        ({"use_rep": "X_ncbi"}, "no column 'ncbi_coverage' in obs; there is 'text_coverage'.*emb.cells"),
+        ({"groupby": "kin"}, "no column in obs 'kin'"),
+    ],
     ids=["embedding", "group"],
-)  # fmt: skip
+)
 def test_bad_input_is_refused(adata, options, message):
     with pytest.raises(MissingKeyError, match=message):
         pl.coverage(adata, **options)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
+from scipy.spatial.distance import pdist
 
 from lexicell import pl
 from lexicell._errors import InputError, MissingKeyError
@@ -83,9 +84,20 @@ def test_cells_without_a_value_are_grey(adata):
     assert ax.get_legend().get_texts()[-1].get_text() == "no label"
 
 
-def test_a_gene_is_drawn_with_its_stored_values(adata):
-    ax = pl.embedding(adata, color="g2")
-    np.testing.assert_allclose(ax.collections[0].get_array(), np.sort(np.asarray(adata.X)[:, 1]))
+def test_a_gene_is_drawn_in_logs_and_a_layer_as_stored(adata, rng):
+    adata.X = rng.poisson(4, size=adata.shape).astype(np.float32) + 1
+    adata.layers["own"] = rng.normal(size=adata.shape)
+    expected = np.log1p(1e4 * adata.X[:, 1] / adata.X.sum(axis=1))
+    drawn = pl.embedding(adata, color="g2").collections[0].get_array()
+    np.testing.assert_allclose(drawn, np.sort(expected), rtol=1e-5)
+    drawn = pl.embedding(adata, color="g2", layer="own").collections[0].get_array()
+    np.testing.assert_allclose(drawn, np.sort(adata.layers["own"][:, 1]))
+
+
+def test_a_gene_of_values_that_are_no_counts_is_drawn_as_stored(adata, rng):
+    adata.X = rng.normal(size=adata.shape).astype(np.float32)
+    drawn = pl.embedding(adata, color="g2").collections[0].get_array()
+    np.testing.assert_allclose(drawn, np.sort(adata.X[:, 1]))
 
 
 def test_integer_codes_in_text_columns_are_ordered_as_numbers(adata):
@@ -184,3 +196,16 @@ def test_bad_input_is_refused(adata, options, error, message):
 @pytest.mark.parametrize("n", [1, 8, 9, 24])
 def test_no_color_stands_twice_up_to_24(n):
     assert len(set(_draw.palette(n))) == n
+
+
+def test_colors_differ_for_readers_without_green_cones():
+    """Deuteranopia by Vienot, Brettel and Mollon 1999; a difference of 2.3 is just seen."""
+    rgb = np.array([to_rgb(color) for color in _draw.palette(17)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+    lost = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
+    seen = np.clip(linear @ (np.linalg.inv(to_lms) @ lost @ to_lms).T, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    f = np.cbrt(seen @ to_xyz.T / to_xyz.sum(axis=1))
+    lab = np.column_stack([116 * f[:, 1], 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
+    assert pdist(lab).min() > 7

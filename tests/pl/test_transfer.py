@@ -35,8 +35,11 @@ def test_the_confusion_and_the_map(moved):
 
 def test_the_map_can_show_known_types(moved):
     by_label, by_type = (lx.pl.transfer(moved, kind="map", color=c).collections for c in (None, "cell_type"))
-    legend = {t.get_text(): h.get_color() for a in [by_type[0].axes] for t, h in
-              zip(a.get_legend().get_texts(), a.get_legend().legend_handles, strict=True)}  # fmt: skip
+    legend = {
+        t.get_text(): h.get_color()
+        for a in [by_type[0].axes]
+        for t, h in zip(a.get_legend().get_texts(), a.get_legend().legend_handles, strict=True)
+    }
     expected = np.asarray([to_rgba(legend[t]) for t in moved.obs["cell_type"].astype(str)])
     np.testing.assert_allclose(by_type[1].get_edgecolor()[:, :3], expected[:, :3])
     assert not np.array_equal(by_label[1].get_edgecolor(), by_type[1].get_edgecolor())

@@ -82,6 +82,15 @@ def _same(made, adata):
         pd.testing.assert_frame_equal(one[name], two[name], check_exact=True, check_dtype=False)
 
 
+def test_scores_of_another_representation_have_its_key(tmp_path, cells, genes, asked):
+    cells.write_h5ad(tmp_path / "x.h5ad")
+    lx.stream.concepts(tmp_path / "x.h5ad", tmp_path / "out.h5ad", genes, use_rep="X_other", **asked)
+    tl.concepts(cells, genes=genes, use_rep="X_other", **asked)
+    made = _read(tmp_path / "out.h5ad")
+    assert list(made.obsm) == ["other_concepts"]
+    np.testing.assert_array_equal(made.obsm["other_concepts"].to_numpy(), cells.obsm["other_concepts"].to_numpy())
+
+
 @pytest.mark.parametrize(
     ("source", "dense", "chunk", "output"),
     [

@@ -27,11 +27,12 @@ def test_kinds_are_suggested_by_cell_and_group(kinds_adata, asked):
     table = kinds_adata.uns["lexicell"]["text_suggested"]["table"]
     assert table["suggested"].tolist() == list(KINDS)
     assert set(table["genes"].iloc[0].split(", ")) <= {f"g{i}" for i in range(20)}
-    scores = kinds_adata.obsm["text_suggested"].to_numpy()
-    top = np.sort(scores, axis=1)
-    np.testing.assert_allclose(kinds_adata.obs["text_suggested_margin"], top[:, 2] - top[:, 1], atol=1e-5)
+    shares = kinds_adata.obsm["text_suggested"].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(kinds_adata.obs["text_suggested_confidence"], shares.max(axis=1), atol=1e-6)
+    tl.annotate(kinds_adata, min_confidence=0.9, **asked)
     unsure = (kinds_adata.obs["text_suggested"] == "unsure").to_numpy()
-    np.testing.assert_array_equal(unsure, kinds_adata.obs["text_suggested_margin"] < 0.25)
+    np.testing.assert_array_equal(unsure, kinds_adata.obs["text_suggested_confidence"] < 0.9)
 
 
 def test_shuffled_texts_suggest_at_chance(kinds_adata, asked, planted_genes):
@@ -101,18 +102,11 @@ def test_the_types_of_a_tissue_on_real_cells():
     assert "hepatocyte" not in set(result["types"]["type"])
     best = result["table"].set_index("group")["best"]
     assert best[["CD19+ B", "CD56+ NK", "CD34+", "Dendritic"]].tolist() == [
-        "B cell", "natural killer cell", "hematopoietic progenitor", "dendritic cell",
-    ]  # fmt: skip
-
-
-def test_a_few_examples_do_without_texts(kinds_adata):
-    column = np.full(kinds_adata.n_obs, None, dtype=object)
-    for kind in KINDS:
-        column[np.flatnonzero(kinds_adata.obs["kind"] == kind)[:3]] = kind
-    kinds_adata.obs["few"] = column
-    tl.annotate(kinds_adata, examples="few", groupby="kind")
-    assert _accuracy(kinds_adata) > 0.9
-    assert "types" not in kinds_adata.uns["lexicell"]["text_suggested"]
+        "B cell",
+        "natural killer cell",
+        "hematopoietic progenitor",
+        "dendritic cell",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
@@ -137,9 +131,8 @@ def test_results_survive_a_file_and_can_be_drawn(kinds_adata, asked, tmp_path, s
         ({"tissue": "brain"}, InputError, "leave it out where types="),
         ({"types": None}, InputError, "no word of the shipped lexicon finds a gene"),
         ({"groupby": "knd"}, MissingKeyError, "no column in obs 'knd'"),
-        ({"examples": "kind"}, InputError, "not both"),
     ],
-    ids=["one", "empty", "same", "tissue", "no-lexicon", "column", "both"],
+    ids=["one", "empty", "same", "tissue", "no-lexicon", "column"],
 )
 def test_bad_input_is_refused_and_nothing_written(kinds_adata, asked, change, error, message):
     with pytest.raises(error, match=message):

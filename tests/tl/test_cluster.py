@@ -46,8 +46,15 @@ def test_clusters_are_scanpys(kinds_adata, planted_genes, lexicon):
 
 def test_scanpy_goes_on_from_the_results(kinds_adata, planted_genes, lexicon):
     tl.cluster(kinds_adata, genes=planted_genes)
-    sc.tl.leiden(kinds_adata, neighbors_key="text_neighbors", key_added="again", flavor="igraph", n_iterations=2,
-                 directed=False, random_state=0)  # fmt: skip
+    sc.tl.leiden(
+        kinds_adata,
+        neighbors_key="text_neighbors",
+        key_added="again",
+        flavor="igraph",
+        n_iterations=2,
+        directed=False,
+        random_state=0,
+    )
     assert adjusted_rand_score(kinds_adata.obs["again"], kinds_adata.obs["text_leiden"]) == 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PendingDeprecationWarning)  # scanpy's plots on a newer matplotlib
@@ -215,9 +222,12 @@ def test_results_survive_a_file(kinds_adata, planted_genes, lexicon, tmp_path, s
     again = getattr(anndata, f"read_{suffix}")(path)
     for name in ("table", "markers", "concepts"):
         pd.testing.assert_frame_equal(
-            _result(again)[name], _result(kinds_adata)[name], check_dtype=False, check_index_type=False,
+            _result(again)[name],
+            _result(kinds_adata)[name],
+            check_dtype=False,
+            check_index_type=False,
             check_column_type=False,
-        )  # fmt: skip
+        )
     assert _result(again)["params"]["words"] == "test phrases"
 
 
@@ -252,13 +262,14 @@ def test_five_cells_are_enough(kinds_adata, planted_genes, lexicon):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"use_rep": "X_txt"}, MissingKeyError, "no representation 'X_txt' in obsm; there is 'X_text'"),
+        ({"use_rep": "X_txt"}, MissingKeyError, "no representation 'X_txt': obsm holds 'X_text'"),
         ({"n_clusters": 0}, InputError, "between 1 and the number of cells, 180; got 0"),
         ({"n_clusters": 181}, InputError, "got 181"),
         ({"resolution": 0.0}, InputError, "resolution must be above 0"),
         ({"n_neighbors": 1}, InputError, "n_neighbors at least 2"),
+        ({"n_repeats": 99999999999}, InputError, "n_repeats may be at most 10,000"),
     ],
-    ids=["no-rep", "none", "too-many", "resolution", "neighbors"],
+    ids=["no-rep", "none", "too-many", "resolution", "neighbors", "repeats"],
 )
 def test_bad_input_is_refused_and_nothing_written(kinds_adata, options, error, message):
     before = kinds_adata.copy()

@@ -243,7 +243,7 @@ def test_what_no_longer_is_a_sum_is_refused_with_advice(embedded):
 
     adata = embedded("genept-w")
     model = LinearClassifier(("a", "b"), np.ones((1, 24)), np.zeros(1), np.zeros(24), np.ones(24))
-    with pytest.raises(InputError, match=r"unit length, .* no sum over genes; embed with another preset"):
+    with pytest.raises(InputError, match=r"unit length, .* not a sum over genes; embed with another preset"):
         tl.explain(adata, groupby="kind", direction=model)
 
 

@@ -316,7 +316,6 @@ def test_results_survive_the_file(ordered: anndata.AnnData, tmp_path: Path, suff
         pytest.param({"root": 3}, r"adata.obs_names\[i\]", id="number"),
         pytest.param({"root": [3]}, r"adata.obs_names\[i\]", id="number-in-a-list"),
         pytest.param({"n_neighbors": 200}, r"half the number of cells, 120; got 200", id="neighbors"),
-        pytest.param({"n_dcs": 1}, r"n_dcs must be at least 2", id="components"),
         pytest.param({"n_bootstraps": -1}, r"n_bootstraps must not be negative", id="draws"),
         pytest.param({"groupby": "time"}, r"does not hold groups", id="groups-of-one"),
     ],

@@ -295,6 +295,7 @@ def test_numbers_of_stages_can_be_given() -> None:
         pytest.param({"covariates": ["kind"]}, "neither covariates nor pairs", id="covariates"),
         pytest.param({"reference": "late"}, "is not the first stage, 'control'", id="reference"),
         pytest.param({"batch": "kind"}, "differs within donors", id="batch"),
+        pytest.param({"stages": {"control": 0, "late": 2}}, "not in stages=", id="stages"),
     ],
 )
 def test_designs_that_a_progression_does_not_take(options: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._errors import InputError, check_key
+from .._errors import InputError, check_key, check_repeats
 from .._expression import Expression, Values, read_values, variable_genes
 from .._results import check_rep
 from ..core.controls import random_vectors, shuffled
@@ -64,6 +64,8 @@ def check_compared(adata: AnnData, use_reps: list[str] | None, n_controls: int, 
         raise InputError("n_controls must be at least 1: a text result without a control says nothing")
     if n_bootstraps < 1:
         raise InputError(f"n_bootstraps must be at least 1 to give an interval; got {n_bootstraps}")
+    check_repeats(n_controls, "n_controls")
+    check_repeats(n_bootstraps, "n_bootstraps")
 
 
 def tie_margin(n_cells: int) -> float:

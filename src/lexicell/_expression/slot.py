@@ -145,6 +145,8 @@ def _choose(adata: AnnData, layer: str | None, use_raw: bool) -> str:
     """Name of the slot: ``"X"``, ``"raw"`` or the layer, if it exists."""
     if layer is not None and use_raw:
         raise InputError("give either layer= or use_raw=True, not both")
+    if layer is not None and not layer_names(adata):
+        raise MissingKeyError(f"no layer '{layer}': this data has no layers; leave layer= out to read X")
     if layer is not None:
         return check_key(layer, layer_names(adata), "layer")
     if use_raw and adata.raw is None:

@@ -91,7 +91,7 @@ def write_page(adata: AnnData, *, use_rep: str | None, color: list[str], title: 
     """Write the page as text; `live` is the address that scores phrases where the page is served."""
     ctx = make_context(adata, use_rep, color)
     if not ctx.use_rep and not ctx.planted:
-        raise InputError("this object holds nothing that lexicell made; embed cells first with lexicell.emb.cells")
+        raise InputError("there are no lexicell results here yet; run lexicell.emb.cells first")
     _overview.check_labels(ctx)
     data = page_data(ctx)
     data.about["live"] = live

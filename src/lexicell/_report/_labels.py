@@ -26,19 +26,18 @@ def _suggested(ctx: Context) -> Html | None:
         "suggested": Column("Suggested"),
         "best": Column("Best"),
         "runner_up": Column("Runner-up"),
-        "score": num("Score", 2),
-        "margin": num("Lead", 2),
+        "confidence": num("Confidence", 2),
         "share": share("Share", "cells of the group with that best type"),
     }
     text = (
-        "Suggestions, not labels. A type is suggested only if some cells stand out for it. Unsure means that its lead "
-        "over the runner-up is small; none of these, that the cells stand out for no candidate."
+        "Suggestions, not labels. A type is suggested only if some cells stand out for it. Unsure means that its "
+        "probability is below min_confidence; none of these, that the cells stand out for no candidate."
     )
     parts = []
     for key, found in _found(ctx, "scores"):
         parts += [tag("p", text), table(f"Suggestions, from {found['params']['source']}", columns, found["table"])]
         if not found["scores"].empty:
-            parts.append(figure(pl.annotate(ctx.adata, key=key), "Mean score of each group for each candidate type"))
+            parts.append(figure(pl.annotate(ctx.adata, key=key), "Mean probability of each type found, in each group"))
     return join(parts) if parts else None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _keys
@@ -130,10 +131,9 @@ def _add_columns(ctx: Context, data: PageData) -> None:
             continue
         kind, missing = ("u1", 255) if len(names) < 255 else ("u2", 65535)
         codes = np.where(codes < 0, missing, codes)[data.cells].astype(f"<{kind}")
-        data.about["columns"].append(
-            {"name": column, "kind": "labels", "names": names, "colors": category_colors(ctx.adata, column, names),
-             "main": column in told, "a": data.add(kind, codes.tobytes())}
-        )  # fmt: skip
+        colors = [to_hex(color) for color in category_colors(ctx.adata, column, names)]
+        entry = {"name": column, "kind": "labels", "names": names, "colors": colors, "main": column in told}
+        data.about["columns"].append({**entry, "a": data.add(kind, codes.tobytes())})
     data.about |= {"clusters_column": made, "donor": ctx.design.get("donor", "")}
 
 

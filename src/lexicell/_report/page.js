@@ -98,8 +98,8 @@ class Page {
       deselect: () => this.clear(),
     };
     const canvas = $("map");
-    const wanted = new URLSearchParams(location.search).get("map") !== "canvas" && hasWebgl();
-    this.map = (wanted ? webglMap : canvasMap)(canvas, x, y, on);
+    const wanted = new URLSearchParams(location.search).get("map") ?? (wantsWebgl(this.n) ? "webgl" : "canvas");
+    this.map = (wanted === "webgl" ? webglMap : canvasMap)(canvas, x, y, on);
     canvas.dataset.kind = this.map.kind;
     const dark = matchMedia("(prefers-color-scheme: dark)");
     const backdrop = () => this.map.background(dark.matches ? "#12161b" : "#ffffff");

@@ -23,6 +23,7 @@ from ._options import (
     run_output,
     say,
 )
+from ._prepare import find_counts
 
 if TYPE_CHECKING:
     from ..embedders import CostEstimate
@@ -70,10 +71,13 @@ def run(cells: Path, output: Path, quiet: bool, **options: Any) -> None:
     Embedding, clusters, comparison with expression and report, in one folder.
     """
     from .. import Expression
-    from .._pipeline import Settings, run_file
+    from .._pipeline import Settings
+    from .._pipeline import run as run_pipeline
 
-    where = Expression(**{name: options.pop(name) for name in ("layer", "use_raw", "normalization", "library_size")})
-    run_file(cells, output, Settings(expression=where, **options), say=_silent if quiet else say)
+    asked = Expression(**{name: options.pop(name) for name in ("layer", "use_raw", "normalization", "library_size")})
+    adata = read(cells)
+    settings = Settings(expression=find_counts(adata, asked), **options)
+    run_pipeline(adata, output, settings, say=_silent if quiet else say)
 
 
 def _silent(line: str) -> None:
@@ -145,6 +149,17 @@ def _agreed(quote: CostEstimate) -> bool:
     return click.confirm(f"{quote}. Go on?", err=True)
 
 
+_MATCHED = {
+    "symbol": "by current symbol",
+    "previous": "by former symbol",
+    "synonym": "by synonym",
+    "case": "by symbol in other letter case",
+    "ensembl": "by Ensembl id",
+    "entrez": "by NCBI GeneID",
+    "nothing": "not found",
+}
+
+
 @click.command()
 @CELLS
 @output_option(default="coverage.tsv")
@@ -166,14 +181,17 @@ def coverage(
 
     What it matched, where its text came from, how much of the counts it is.
     """
-    from .. import emb
+    from .. import Expression, emb
 
     adata = read(cells)
-    known = genes_of(adata, genes_file, use_raw=use_raw, **options)
-    found = emb.coverage(adata, known, layer=layer, use_raw=use_raw, normalization=normalization)
+    where = find_counts(adata, Expression(layer, use_raw or None, normalization))
+    known = genes_of(adata, genes_file, use_raw=bool(where.use_raw), **options)
+    found = emb.coverage(
+        adata, known, layer=where.layer, use_raw=bool(where.use_raw), normalization=where.normalization
+    )
     found.to_tsv(output)
     s = found.summary
-    ways = ", ".join(f"{n:,} by {way}" for way, n in s["matched_by"].items())
+    ways = ", ".join(f"{n:,} {_MATCHED.get(way, way)}" for way, n in s["matched_by"].items())
     say(f"{output}: {s['genes_with_text']:,} of {s['genes']:,} genes have a text ({ways})")
     of_all, of_cell = s["share_of_counts"], s["median_share_per_cell"]
     say(f"they make up {of_all:.1%} of all counts; median per cell {of_cell:.1%}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ._options import (
     read,
     say,
 )
+from ._prepare import find_counts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -58,7 +60,7 @@ def embed(cells: Path, output: Path, genes_file: Path | None, yes: bool, stream:
 
     Writes the data with obsm['X_text'].
     """
-    from .. import emb
+    from .. import Expression, emb
     from .._io import write_cells
 
     gene_options = {name: options.pop(name) for name in ("organism", "source", "embedder", "id_column")}
@@ -73,6 +75,8 @@ def embed(cells: Path, output: Path, genes_file: Path | None, yes: bool, stream:
         shape = "as sentences"
         _sentences(adata, gene_options["embedder"] or "local", yes, options)
     else:
+        asked = Expression(options["layer"], options["use_raw"], options["normalization"], options["library_size"])
+        options |= asdict(find_counts(adata, asked))
         emb.cells(adata, genes_of(adata, genes_file, use_raw=options["use_raw"], **gene_options), **options)
         shape = f"x {adata.obsm[options['key_added']].shape[1]} dimensions"
     write_cells(adata, output)

@@ -20,6 +20,7 @@ from ._options import (
     read,
     say,
 )
+from ._prepare import find_counts
 
 
 @click.command()
@@ -33,8 +34,7 @@ from ._options import (
 )
 @click.option("--tissue", multiple=True, help="Where the cells come from, such as brain; repeatable; default: guessed.")
 @click.option("--groupby", help="Column of obs, such as clusters: a suggestion for each group as well.")
-@click.option("--examples", help="Column of obs with the types of a few cells: few-shot, without descriptions.")
-@click.option("--min-margin", default=0.25, show_default=True, help="Below this lead a suggestion is unsure.")
+@click.option("--min-confidence", default=0.5, show_default=True, help="Below this a suggestion is unsure.")
 @click.option("--use-rep", default="X_text", show_default=True, help="The embedding whose genes and slot are used.")
 @key_option("text_suggested", "Prefix of what is written.")
 @GENES_FILE
@@ -61,21 +61,24 @@ def annotate(
     from .. import Expression, tl
     from .._io import write_cells
     from .._keys import UNS
+    from .._results import recorded
 
     types = None if types_file is None else _read_types(types_file)
-    adata = read(cells)
-    if options["examples"] is None:
-        texts = {"organism": organism, "embedder": embedder, "id_column": id_column}
-        options["genes"] = genes_or_recorded(
-            adata, genes_file, use_rep, source=source, use_raw=bool(options["use_raw"]), **texts
-        )
     asked: dict[str, Any] = {name: options.pop(name) or None for name in ("layer", "use_raw", "library_size")}
-    options |= {"tissue": list(tissue) or None, "expression": Expression(**asked)}
+    expression = Expression(**asked)
+    adata = read(cells)
+    if not recorded(adata, use_rep):
+        expression = find_counts(adata, expression)
+    texts = {"organism": organism, "embedder": embedder, "id_column": id_column}
+    options["genes"] = genes_or_recorded(
+        adata, genes_file, use_rep, source=source, use_raw=bool(expression.use_raw), **texts
+    )
+    options |= {"tissue": list(tissue) or None, "expression": expression}
     tl.annotate(adata, types, use_rep=use_rep, key_added=key_added, **options)
     write_cells(adata, output)
     found = adata.uns[UNS][key_added]
     if "table" in found:
-        columns = ["group", "cells", "suggested", "best", "runner_up", "score", "margin"]
+        columns = ["group", "cells", "suggested", "best", "runner_up", "confidence"]
         click.echo(found["table"][columns].to_string(index=False, float_format="%.2f"))
     unsure, none = ((adata.obs[key_added] == answer).mean() for answer in ("unsure", "none of these"))
     say(f"{output}: suggested types in obs['{key_added}']; {unsure:.0%} of cells are unsure, {none:.0%} none of these")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+    from .._expression import Expression
     from ..core.genes.embedding import GeneEmbedding
 
 CELLS = click.argument("cells", metavar="CELLS", type=click.Path(path_type=Path))
@@ -83,7 +84,7 @@ GENES_FILE = click.option(
     type=click.Path(path_type=Path),
     help="Written by 'lexicell genes', or published gene vectors (pickle, npz, parquet, word2vec).",
 )
-_AT_THE_END = "lexicell.cli.at_the_end"
+_NOTES = "lexicell.cli.notes"
 
 SEED = click.option(
     "--seed",
@@ -164,8 +165,7 @@ def check_paths(command: click.Command) -> click.Command:
         for folder in missing:
             if folder.exists():
                 say(f"made the folder '{folder}', which was not there")
-        for line in context.meta.pop(_AT_THE_END, []):
-            say(line)
+        _say_notes()
         return result
 
     command.callback = checked
@@ -209,14 +209,32 @@ def key_option(default: str, what: str = "Name of the result.") -> Callable[[Any
     return click.option("--key-added", default=default, show_default=True, help=what)
 
 
-def read(path: Path) -> AnnData:
+def read(path: Path, use_rep: str | None = None, expression: Expression | None = None) -> AnnData:
+    """Cells of any kind of file; with the representation `use_rep`, made with the defaults if the file has none."""
+    from .._expression import DEFAULT_SLOT
     from .._read import read as read_any
+    from ._prepare import embed_if_missing
 
-    return read_any(path)
+    adata = read_any(path)
+    if use_rep is not None:
+        embed_if_missing(adata, use_rep, expression or DEFAULT_SLOT)
+    return adata
 
 
 def say(text: str) -> None:
+    _say_notes()
     click.echo(text, err=True)
+
+
+def note(text: str) -> None:
+    """Say something before the next thing that is said, or at the end: an error stays the only line."""
+    click.get_current_context().meta.setdefault(_NOTES, []).append(text)
+
+
+def _say_notes() -> None:
+    context = click.get_current_context(silent=True)
+    for line in context.meta.pop(_NOTES, []) if context else []:
+        click.echo(line, err=True)
 
 
 def gene_table(cells: Any, use_raw: bool) -> pd.DataFrame:
@@ -235,9 +253,8 @@ def genes_of(adata: AnnData, file: Path | None, **options: Any) -> GeneEmbedding
     found = emb.genes(adata, **options)
     guessed_from = found.provenance.get("organism_guessed_from")
     if guessed_from:
-        # Said at the end, so that an error stays the only line.
-        said = click.get_current_context().meta.setdefault(_AT_THE_END, [])
-        said.append(f"organism: {found.provenance['organism']} (guessed: {guessed_from}; --organism names another)")
+        species = found.provenance["organism"]
+        note(f"organism    {species} (guessed: {guessed_from}; --organism names another)")
     return found
 
 

@@ -51,7 +51,7 @@ def cluster(cells: Path, output: Path, tissue: tuple[str, ...], **options: Any) 
     from .. import tl
     from .._io import write_cells
 
-    adata = read(cells)
+    adata = read(cells, options["use_rep"])
     tl.cluster(adata, tissue=list(tissue) or None, **options)
     write_cells(adata, output)
     say(f"{output}: written")

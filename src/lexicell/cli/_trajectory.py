@@ -61,7 +61,6 @@ TABLE = click.option("--table", "table_file", type=OutputPath(), help="Also writ
     "--groupby", help="Column of obs with the groups of the PAGA graph; default: clusters of the representation."
 )
 @click.option("--n-neighbors", default=15, show_default=True, help="Neighbors per cell, itself counted.")
-@click.option("--n-dcs", default=10, show_default=True, help="Diffusion components.")
 @click.option("--n-bootstraps", type=int, help="Draws for the intervals; default: 50 up to 10,000 cells, 20 above.")
 @GENES_FILE
 @COUNT_OPTIONS
@@ -93,7 +92,7 @@ def trajectory(
             f"{rho.median():.2f} with this one; the lowest is {rho.min():.2f}."
         )
 
-    _through(cells, output, work)
+    _through(cells, output, work, options["use_rep"], options["expression"])
 
 
 @click.command()
@@ -194,11 +193,17 @@ def progression(
     _through(cells, output, work)
 
 
-def _through(cells: Path, output: Path, work: Callable[[AnnData], None]) -> None:
+def _through(
+    cells: Path,
+    output: Path,
+    work: Callable[[AnnData], None],
+    use_rep: str | None = None,
+    expression: Expression | None = None,
+) -> None:
     """Read, do one thing, write."""
     from .._io import write_cells
 
-    adata = read(cells)
+    adata = read(cells, use_rep, expression)
     work(adata)
     write_cells(adata, output)
     say(f"{output}: written")

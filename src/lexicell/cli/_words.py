@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._keys import CONCEPTS
+from .._keys import prefix
 from ._options import (
     CELLS,
     GENE_OPTIONS,
@@ -21,6 +21,7 @@ from ._options import (
     read,
     say,
 )
+from ._prepare import find_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,6 +128,7 @@ def concepts(
     """
     from .. import Expression, tl
     from .._keys import UNS, prefix
+    from .._results import recorded
 
     words = phrases_asked(query, file)
     texts: dict[str, Any] = {"organism": organism, "source": source, "embedder": embedder, "id_column": id_column}
@@ -138,8 +140,10 @@ def concepts(
         _stream(cells, output, words, genes_file, texts, {"use_rep": use_rep, **options, **given})
         return
     adata = read(cells)
-    known = genes_or_recorded(adata, genes_file, use_rep, use_raw=bool(options["use_raw"]), **texts)
     expression = Expression(options.pop("layer"), options.pop("use_raw"))
+    if not recorded(adata, use_rep):
+        expression = find_counts(adata, expression)
+    known = genes_or_recorded(adata, genes_file, use_rep, use_raw=bool(expression.use_raw), **texts)
     tl.concepts(adata, words, use_rep=use_rep, genes=known, expression=expression, **options)
     grouped = options["groupby"] is not None
     table = (
@@ -183,7 +187,7 @@ def _stream(
         run=RunSettings(**of_run),
         **options,
     )
-    say(f"{output}: scores of {n_cells:,} cells in obsm['{CONCEPTS}']")
+    say(f"{output}: scores of {n_cells:,} cells in obsm['{prefix(options['use_rep'])}_concepts']")
 
 
 def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
@@ -220,7 +224,7 @@ def explain(cells: Path, output: Path, use_rep: str, model: Path | None, label: 
     classifier = None if model is None else LinearClassifier.load(model)
     if classifier is not None and label is not None:
         classifier = classifier.one_class(label)
-    adata = read(cells)
+    adata = read(cells, use_rep)
     tl.explain(adata, use_rep=use_rep, direction=classifier, **options)
     _deliver_table(adata, output, use_rep, options["key_added"])
 
@@ -252,7 +256,7 @@ def perturb(
     from .. import tl
 
     words = phrases_asked(query, file)
-    adata = read(cells)
+    adata = read(cells, use_rep)
     tl.perturb(adata, list(targets), queries=words, use_rep=use_rep, **options)
     _deliver_table(adata, output, use_rep, options["key_added"])
 
@@ -283,6 +287,6 @@ def programs(
 
     words = phrases_asked(query, file)
     expression = Expression(options.pop("layer"), options.pop("use_raw"))
-    adata = read(cells)
+    adata = read(cells, use_rep, expression)
     tl.programs(adata, queries=words, use_rep=use_rep, expression=expression, **options)
     _deliver_table(adata, output, use_rep, options["key_added"])

@@ -42,22 +42,19 @@ def by_size(codes: Codes) -> NDArray[np.int64]:
     return np.argsort(order, kind="stable")[inverse].astype(np.int64)
 
 
-def stability(codes: Codes, others: Sequence[Codes], *, n_clusters: int | None = None) -> NDArray[np.float64]:
+def stability(codes: Codes, others: Sequence[Codes]) -> NDArray[np.float64]:
     """How well each cluster is found again: its best Jaccard overlap in each other clustering, averaged.
-
-    `n_clusters` is needed where the last of the clusters have no cell among `codes`.
 
     Returns
     -------
     Shape ``(n_clusters,)``, 0 to 1; NaN without other clusterings.
     """
-    n = int(codes.max()) + 1 if n_clusters is None else n_clusters
+    n = int(codes.max()) + 1
     if not others:
         return np.full(n, np.nan)
     best = []
     for other in others:
         table = _table(codes, other)
         union = table.sum(axis=1, keepdims=True) + table.sum(axis=0, keepdims=True) - table
-        best.append(np.zeros(n))
-        best[-1][: len(table)] = (table / np.maximum(union, 1)).max(axis=1)
+        best.append((table / np.maximum(union, 1)).max(axis=1))
     return np.asarray(np.mean(best, axis=0), dtype=np.float64)

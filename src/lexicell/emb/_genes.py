@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from .._errors import InputError, check_column, choices
 from .._expression import gene_rows
-from .._keys import space_of
+from .._keys import ENSEMBL_ID, space_of
 from ..core.genes.embedding import GeneEmbedding
 from ..sources import GeneSource, GeneTexts, guess_organism, record, row_numbers
 from ..sources import get as get_source
@@ -78,7 +78,10 @@ def _candidates(
         check_column(var, id_column, "column in var")
         return ids, {f"var['{id_column}']": [str(v) for v in var[id_column]]}
     found = {"var_names": ids}
-    for column in var.columns:
+    if ENSEMBL_ID in var:
+        # Symbols are for reading; the ids they were made of tell every gene from all others.
+        found = {f"var['{ENSEMBL_ID}']": [str(v) for v in var[ENSEMBL_ID]], **found}
+    for column in var.columns.difference([ENSEMBL_ID], sort=False):
         is_text = var[column].dtype.kind in "OUT" or str(var[column].dtype) in ("category", "string", "str")
         # Columns with few different values are no names of genes.
         if is_text and var[column].nunique() > len(var) // 2:

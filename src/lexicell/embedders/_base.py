@@ -52,7 +52,7 @@ class Embedder(Protocol):
     ``token_counts(texts) -> sequence of int``, ``max_tokens`` : int
         Tokens of each text, uncut, and how many the model reads: so that a warning can tell both.
     ``quote(texts) -> Quote``
-        Tokens, requests and money for texts, for :func:`lexicell.embedders.estimate_cost`; sends nothing.
+        Tokens, requests and money for texts, for :func:`lexicell.emb.cost`; sends nothing.
     ``dim_known`` : bool, default True
         Whether `dim` can be told without a request.
 

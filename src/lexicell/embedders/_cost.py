@@ -40,7 +40,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What :func:`estimate_cost` found; ``str()`` of it is a sentence for people.
+    """What :func:`lexicell.emb.cost` found; ``str()`` of it is a sentence for people.
 
     Attributes
     ----------
@@ -108,32 +108,8 @@ def estimate_cost(
 ) -> CostEstimate:
     """Tell what embedding texts would cost. Sends none of them and spends nothing.
 
-    Parameters
-    ----------
-    texts
-        The texts, as for :func:`lexicell.embedders.embed`; equal ones count once.
-    embedder
-        A name or an embedder.
-    store
-        Where vectors may be already; None is the user's own store.
-    **options
-        Options of the embedder where `embedder` is a name, e.g. ``dimensions=256``.
-
-    Returns
-    -------
-    :class:`CostEstimate`. Where the model's vocabulary cannot be had (it is fetched once, by tiktoken), counts are
-    upper bounds and ``exact`` is False.
-
-    Raises
-    ------
-    InputError
-        If the embedder is unknown, or options are given beside an embedder that exists already.
-
-    Examples
-    --------
-    >>> from lexicell.embedders import estimate_cost
-    >>> estimate_cost(["axonal transport", "axonal transport"], "local").unique
-    1
+    Equal texts count once. Where the model's vocabulary cannot be had (it is fetched once, by tiktoken), counts are
+    upper bounds and ``exact`` is False. `options` are those of the embedder where `embedder` is a name.
     """
     if isinstance(texts, str):
         raise InputError("texts must be a list of strings, not one string; write [text]")

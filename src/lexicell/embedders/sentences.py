@@ -110,7 +110,7 @@ def embed_sentences(
     embedder
         A name or an embedder.
     yes
-        Agree to what :func:`lexicell.embedders.estimate_cost` says, and, where the embedder is on another machine, to
+        Agree to the estimated cost, and, where the embedder is on another machine, to
         the order of each cell's genes going there.
     max_cells
         So many sentences are embedded on this machine without `yes`.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .._errors import InputError
 from .._keys import SUGGESTED, column_name
 from .._results import find_results
@@ -19,14 +17,14 @@ __all__ = ["annotate"]
 
 
 def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axes | None = None) -> Axes:
-    """Draw how well candidate types fit each group; the suggestion is framed, and dashed where it is unsure.
+    """Draw the probability of candidate types in each group; the suggestion is framed, and dashed where it is unsure.
 
     Parameters
     ----------
     adata
         After :func:`lexicell.tl.annotate` with ``groupby=``.
     n_types
-        At most so many candidates: those with the highest score in any group.
+        Candidates shown at most: those with the highest probability in any group.
     key
         `key_added` of the suggestions.
     ax
@@ -54,15 +52,18 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
     found = find_results(adata, key, "scores", "lexicell.tl.annotate with groupby=")
     scores, table = found["scores"], found["table"].set_index("group")
     if scores.empty:
-        raise InputError("no group stands out for any of the candidates, so there are no scores to draw; name others")
+        raise InputError(
+            "no group stands out for any of the candidates, so there are no scores to draw; name other types in "
+            "lexicell.tl.annotate(types=...)"
+        )
     top = scores.max(axis=0).sort_values(ascending=False).index[:n_types]
+    # The suggestion of a group is shown even if its score is not among the highest.
     wanted = {column_name(b) for b in table["best"] if b}
     columns = [c for c in scores.columns if c in set(top) | wanted]
-    ax = _draw.new_axes(ax)
+    ax = _draw.new_axes(ax, (2.8 + 0.36 * len(columns), 2.2 + 0.26 * len(scores)))
     values = scores[columns].to_numpy(dtype=float)
-    size = float(np.abs(values).max()) or 1.0
     groups = [str(group) for group in scores.index]
-    image = _draw.heat_map(ax, values, groups, columns, cmap="RdBu_r", vmin=-size, vmax=size)
+    image = _draw.heat_map(ax, values, groups, columns, cmap="Blues", vmin=0, vmax=1)
     for i, group in enumerate(groups):
         row = table.loc[group]
         if not row["best"]:
@@ -70,5 +71,5 @@ def annotate(adata: AnnData, *, n_types: int = 12, key: str = SUGGESTED, ax: Axe
         style = "-" if row["suggested"] == row["best"] else ":"
         _draw.frame(ax, i, columns.index(column_name(row["best"])), style)
     ax.set(xlabel="suggested type", ylabel="group")
-    _draw.color_bar(ax, image, "mean score (sd over cells)")
+    _draw.color_bar(ax, image, "mean probability")
     return ax

@@ -26,7 +26,7 @@ def concepts(
     n_concepts: int = 3,
     ax: Axes | None = None,
 ) -> Axes:
-    """Groups by concepts: color and size say how far a group expresses a concept; a ring marks q of at most .05.
+    """Draw the leading concepts of each group: color and size are z, and a ring marks q <= .05.
 
     Parameters
     ----------
@@ -71,8 +71,10 @@ def concepts(
     ax = _draw.new_axes(ax, (2.8 + 0.38 * len(groups), max(2.6, 1.2 + 0.26 * len(chosen))))
     x, y = np.meshgrid(np.arange(len(groups)), np.arange(len(chosen)))
     values = shown.T
-    limit = float(np.abs(values).max()) or 1.0
-    size = 6 + 120 * np.abs(values) / limit
+    # One group that stands far out would leave the others pale: the strongest twentieth share the last color and size.
+    limit = float(np.percentile(np.abs(values), 95)) or 1.0
+    # Size repeats the color, so that the plot can be read in grey.
+    size = 6 + 120 * np.minimum(np.abs(values) / limit, 1)
     dots = ax.scatter(x, y, c=values, s=size, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="none")
     if "q" in table:
         q = table.pivot(index="group", columns="concept", values="q").loc[groups, chosen].to_numpy().T
@@ -81,6 +83,6 @@ def concepts(
     ax.set_xticks(range(len(groups)), groups, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(chosen)), chosen)
     ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(len(chosen) - 0.4, -0.6))
-    _draw.color_bar(ax, dots, "z against random gene sets")
+    _draw.color_bar(ax, dots, "z against random gene sets", extend="both")
     _draw.light_frame(ax)
     return ax

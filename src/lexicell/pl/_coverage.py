@@ -74,6 +74,7 @@ def coverage(
             [g for g, _ in groups],
             orientation="horizontal",
             widths=0.6,
+            # A large file of dots hides the boxes.
             showfliers=len(share) <= 20_000,
             flierprops={"markersize": 2, "markeredgecolor": "#888888"},
             medianprops={"color": _draw.FEW[5]},

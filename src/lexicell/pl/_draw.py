@@ -47,28 +47,28 @@ GREY = "#bdbdbd"
 # Okabe and Ito 2008: told apart with any of the common color deficiencies. Yellow last: it is faint on white.
 FEW = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#F0E442")
 
-# More than eight colors cannot all be told apart by everyone; these differ in lightness as well as in hue
-# (Paul Tol's muted and bright schemes after Okabe and Ito's), and the legend repeats no color up to 24.
+# After those, each color is the one farthest in CIELAB from all before it, for normal sight and for either red-green
+# deficiency (Machado et al. 2009), among colors that are neither harsh nor too light or dark.
 MANY = (
     *FEW[:6],
-    "#332288",
-    "#88CCEE",
-    "#44AA99",
-    "#117733",
-    "#999933",
-    "#DDCC77",
-    "#CC6677",
-    "#882255",
-    "#AA4499",
-    "#7A7A7A",
-    "#4477AA",
-    "#66CCEE",
-    "#228833",
-    "#CCBB44",
-    "#EE6677",
-    "#AA3377",
-    "#555555",
-    "#BBCC33",
+    "#7F331A",
+    "#D9BF73",
+    "#594059",
+    "#0D40B2",
+    "#0D7FF2",
+    "#E6B2B2",
+    "#E63359",
+    "#7F1A7F",
+    "#33D9E6",
+    "#D96640",
+    "#E6BF99",
+    "#BF1A7F",
+    "#6699F2",
+    "#B2330D",
+    "#596640",
+    "#E69940",
+    "#0D59B2",
+    "#E6737F",
 )
 
 UP, DOWN, GREEN, PURPLE = "#D55E00", "#0072B2", "#009E73", "#CC79A7"
@@ -140,6 +140,7 @@ def find_map(adata: AnnData, keys: Sequence[str], hint: str = "") -> tuple[str, 
     """
     key = next((k for k in keys if k in adata.obsm), None)
     if key is None:
+        # Scores are in obsm, too; only matrices with two columns can be maps.
         shapes: dict[str, tuple[int, ...]] = {str(k): getattr(adata.obsm[k], "shape", ()) for k in adata.obsm}
         maps = sorted(k for k, shape in shapes.items() if len(shape) == 2 and shape[1] >= 2)
         raise MissingKeyError(f"no map '{keys[0]}' in obsm; there is {choices(maps)}{hint}")

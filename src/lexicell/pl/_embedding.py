@@ -11,7 +11,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._errors import InputError, MissingKeyError, check_choice, choices
+from .._expression import block_rows, open_values
 from .._keys import UNS, X_TEXT, prefix, umap
+from .._results import recorded_params
 from . import _draw
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ __all__ = ["embedding"]
 
 _LEGENDS = ("auto", "right", "on data", "none")
 _ROWS = 16  # entries in a column of the legend
-_MANY = 3 * _ROWS  # above this names stand on the map
+_MANY = 3 * _ROWS  # with more categories, names are written on the map
 
 
 def embedding(
@@ -46,10 +48,10 @@ def embedding(
     basis
         Key of the map in ``obsm``, with or without ``X_``. Default: ``X_text_umap``, or the only one lexicell made.
     color
-        Column of ``obs``, or a gene, whose values are taken from ``X`` or `layer` as they are. Several give one panel
-        each. Default: the clusters of :func:`lexicell.tl.cluster` on that map, or one color.
+        Column of ``obs``, or a gene, drawn as log1p of counts per 10,000 of the expression that lexicell reads. Several
+        give one panel each. Default: the clusters of :func:`lexicell.tl.cluster` on that map, or one color.
     layer
-        Layer for genes.
+        Layer for genes, whose values are drawn as they are.
     legend
         For categories: ``"right"``, ``"on data"``, ``"none"``; ``"auto"`` writes names on the map where there are too
         many for a legend.
@@ -120,12 +122,24 @@ def _values(adata: AnnData, name: str, layer: str | None) -> pd.Series:
     if name in adata.obs:
         return pd.Series(adata.obs[name])
     if name in adata.var_names:
-        # Not adata.obs_vector, which anndata 0.13 deprecates.
-        stored = (adata.X if layer is None else adata.layers[layer])[:, adata.var_names.get_loc(name)]
-        column = stored.toarray() if sp.issparse(stored) else np.asarray(stored)
-        return pd.Series(column.ravel(), index=adata.obs_names, name=name)
+        return pd.Series(_gene(adata, name, layer), index=adata.obs_names, name=name)
     columns = [str(c) for c in adata.obs.columns]
     raise MissingKeyError(f"'{name}' is neither a column of obs nor a gene; obs has {choices(columns)}")
+
+
+def _gene(adata: AnnData, name: str, layer: str | None) -> NDArray[np.floating]:
+    """log1p of counts per 10,000 of a gene; stored values of a named layer, or where X is neither counts nor logs."""
+    if layer is None:
+        try:
+            rows = open_values(adata, like=recorded_params(adata, X_TEXT))
+            place = np.flatnonzero(rows.genes == name)[:1]
+            blocks = [rows.read(a, b)[0][:, place].toarray() for a, b in block_rows(rows.slot.rows, None)]
+            return np.concatenate(blocks)[:, 0]
+        except (InputError, KeyError, IndexError):
+            pass
+    # Not adata.obs_vector, which anndata 0.13 deprecates.
+    stored = (adata.X if layer is None else adata.layers[layer])[:, adata.var_names.get_loc(name)]
+    return np.asarray(stored.todense() if sp.issparse(stored) else stored).ravel()
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -101,6 +101,7 @@ def _panel(ax: Axes, table: pd.DataFrame, metric: str) -> None:
         color = _COLORS[str(row["kind"])]
         ax.plot(value, place, "o", color=color, markersize=5)
         low, high, sd = f"{metric}_low", f"{metric}_high", f"{metric}_sd"
+        # Controls vary by seed, the others by draws of cells.
         if row["kind"] == "control" and sd in row:
             ax.plot([value - row[sd], value + row[sd]], [place, place], color=color, linewidth=1.2)
         elif low in row:

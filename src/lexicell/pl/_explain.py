@@ -28,7 +28,7 @@ def explain(
     n_genes: int = 15,
     ax: Axes | None = None,
 ) -> Axes:
-    """Bars of the genes behind a number; all other genes share one bar, so that the bars add up to the whole.
+    """Draw the genes behind a number as bars; all other genes share one bar, so that the bars add up to the whole.
 
     Parameters
     ----------
@@ -82,6 +82,7 @@ def explain(
     label = "through its text" if is_fused else None
     _draw.bars(ax, labels, text, [*colors, *[_draw.GREY] * len(closing)], label=label)
     if is_fused:
+        # Stacked on the part through text, so that the end of the bar is the gene's whole part.
         left = parts["part_text"].to_numpy(dtype=float)
         ax.barh(range(len(labels)), expression, left=left, color=_draw.PURPLE, label="through its expression")
         ax.legend(frameon=False, fontsize=8)

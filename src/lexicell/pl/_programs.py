@@ -21,7 +21,7 @@ __all__ = ["programs"]
 def programs(
     adata: AnnData, groupby: str, *, use_rep: str = X_TEXT, key: str = "programs", ax: Axes | None = None
 ) -> Axes:
-    """Mean usage of each program in each group, as a share of its highest; programs with their concept.
+    """Draw the mean usage of each program in each group, relative to the group with the highest.
 
     Parameters
     ----------
@@ -56,6 +56,7 @@ def programs(
     names, codes = _draw.as_categories(adata.obs[groupby])
     usage = adata.obsm[f"{prefix(use_rep)}_{key}"]
     mean = usage[codes >= 0].groupby(codes[codes >= 0]).mean().to_numpy().T
+    # Programs differ in scale by orders of magnitude; a row shows where each is used, not how much.
     share = mean / np.maximum(mean.max(axis=1, keepdims=True), 1e-12)
     labels = [f"{program}  {name}".strip() for program, name in zip(table["program"], table["name"], strict=True)]
     ax = _draw.new_axes(ax, (3.5 + 0.38 * len(names), 1.4 + 0.27 * len(labels)))

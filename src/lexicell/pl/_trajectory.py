@@ -117,6 +117,7 @@ def _draw_ends(ax: Axes, adata: AnnData, points: NDArray[np.floating], result: d
 def _draw_paga(ax: Axes, adata: AnnData, points: NDArray[np.floating], graph: dict[str, Any]) -> None:
     names, codes = _draw.as_categories(pd.Series(adata.obs[graph["groups"]]))
     centers = np.array([np.median(points[codes == c], axis=0) for c in range(len(names))])
+    # The graph is symmetric: each edge is drawn once.
     weights = np.triu(graph["connectivities"].toarray(), 1)
     for i, j in np.argwhere(weights >= _THRESHOLD):
         ax.plot(*centers[[i, j]].T, color="#333333", lw=0.5 + 3 * weights[i, j], zorder=3, gid="paga", alpha=0.8)

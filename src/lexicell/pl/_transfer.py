@@ -36,7 +36,8 @@ def transfer(
         label. ``"auto"``: the confusion if there is one.
     color
         Map: column of ``obs`` that colors the cells of `adata`, such as their known types, which show whether cells
-        lie among cells of their type. None: the transferred label, which always agrees with the cells around.
+        lie among cells of their type. None: the transferred label, which agrees with nearby labeled cells by
+        construction.
     key
         `key_added` of the transfer.
     ax
@@ -103,6 +104,7 @@ def _map(adata: AnnData, source: dict[str, Any], key: str, column: str, ax: Axes
     colors = dict(zip(names, drawn, strict=True))
     one, other = np.asarray(source["umap"]), np.asarray(adata.obsm[umap(key)])
     options = _draw.dots(len(one) + len(other))
+    # Crosses look smaller than dots of the same area.
     crosses = {**options, "s": 1.4 * options["s"], "linewidths": 0.7}
     filled = [colors[v] for v in labels]
     crossed = [colors[v] for v in shown]

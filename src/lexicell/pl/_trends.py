@@ -86,6 +86,7 @@ def _draw_heat_map(curves: pd.DataFrame, ax: Axes | None) -> Axes:
     low = rows.min(axis=1, keepdims=True)
     size = rows.max(axis=1, keepdims=True) - low
     scaled = (rows - low) / np.where(size > 0, size, 1.0)
+    # By the position of the peak, so that the rows read as a cascade.
     order = np.argsort(scaled.argmax(axis=1), kind="stable")
     n = len(rows)
     ax = _draw.new_axes(ax, (6.0, 0.2 * n + 1.2))

@@ -93,7 +93,7 @@ def concepts(
     Returns
     -------
     None. Written to `output`, an AnnData without X: ``obs`` and ``var`` of the input, ``obsm["text_concepts"]``
-    and ``uns["lexicell"][use_rep]["concepts"]`` as :func:`lexicell.tl.concepts` writes them.
+    (prefix of `use_rep`) and ``uns["lexicell"][use_rep]["concepts"]`` as :func:`lexicell.tl.concepts` writes them.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def concepts(
             n_genes=n_genes,
         )
         given = _Input(source, values, genes, phrases, groups, params)
-        job = _make_job(given)
+        job = _make_job(given, f"{_keys.prefix(use_rep)}_concepts")
         with locked(partial_path(target)):
             _work(job, given, target, use_rep, run)
 
@@ -180,8 +180,8 @@ def _work(job: Job, given: _Input, target: Path, use_rep: str, run: RunSettings)
     finish(folder, target)
 
 
-def _make_job(given: _Input) -> Job:
-    """The question as it is kept in the folder of the run."""
+def _make_job(given: _Input, key: str) -> Job:
+    """The question as it is kept in the folder of the run; scores go to ``obsm[key]``."""
     values, params, groups = given.values, given.params, given.groups
     asked: dict[str, NDArray[Any]] = {
         "hash": np.frombuffer(given.genes.hash.encode(), dtype=np.uint8),
@@ -200,7 +200,7 @@ def _make_job(given: _Input) -> Job:
         asked,
         preset="concepts",
         top_n=params["n_genes"],
-        key=_keys.CONCEPTS,
+        key=key,
         shard_rows=ranges(values.n_cells, len(given.columns))[0],
     )
 

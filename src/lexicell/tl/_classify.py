@@ -118,7 +118,7 @@ def classify_vulnerability(
     True
     """
     if (design is None) == (model is None):
-        raise InputError("give a design to learn from, or the model= to apply: one of the two")
+        raise InputError("give either a design to learn from or the model= to apply")
     adata = adata.copy() if copy else adata
     C = check_rep(adata, use_rep)
     if model is not None:
@@ -157,6 +157,7 @@ def classify_vulnerability(
     result = {
         "table": stack_tables([pd.DataFrame([row])]),
         "calibration": stack_tables([curve.assign(method=_METHOD)]),
+        # The scores above are of models without a donor; the one that is kept may use all of them.
         "model": fit_logistic(part, y, who, penalty=penalty, about=about).to_dict(),
         "params": {**about, "donor": design.donor},
     }
@@ -196,6 +197,7 @@ def _labels(
         raise InputError(f"{choices(sorted(set(wanted) & set(others)))} cannot be both positive and negative")
     is_positive = text.isin(wanted).to_numpy()
     is_negative = (text.isin(others) if others else text.notna()).to_numpy() & ~is_positive
+    # Cells of types that are neither positive nor negative would only shift the boundary.
     used = np.flatnonzero((is_positive | is_negative) & adata.obs[donor].notna().to_numpy())
     y, who = is_positive[used], adata.obs[donor].astype(str).to_numpy(dtype=object)[used]
     for name, of in (("positive", y), ("negative", ~y)):
@@ -211,6 +213,7 @@ def _labels(
 def _space(adata: AnnData, use_rep: str) -> str:
     """Fingerprint of the axes of a representation; empty where nothing is recorded."""
     entry = recorded(adata, use_rep)
+    # Whitened axes are estimated from the data, so two data sets have different ones even with the same texts.
     axes = entry.get("space", {}).get("V") if isinstance(entry.get("space"), dict) else entry.get("loadings")
     if axes is not None:
         return _fingerprint(axes)

@@ -11,14 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, LexicellError
+from .._errors import InputError, LexicellError, check_repeats
 from .._expression import Values, read_values
 from .._results import check_rep, keep_results, recorded_params
 from ..core.agreement import adjusted_rand, stability
 from ..core.genes.embedding import GeneEmbedding
 from . import _describe
 from . import words as _words
-from ._graph import graph_of, leiden, place_others, resolution_for, sample_of, umap_of
+from ._graph import cells_on_map, graph_of, leiden, resolution_for, umap_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -46,13 +46,10 @@ def cluster(
 ) -> AnnData | None:
     """Cluster cells and describe each cluster by its genes and by words.
 
-    Neighbors (Euclidean), Leiden (igraph's modularity, two iterations) and UMAP are scanpy's, under our own keys:
+    Neighbors (Euclidean; exact up to 20,000 cells, by faiss above), Leiden (igraph's modularity, two iterations) and
+    UMAP (of 50,000 cells at most, the others placed beside those nearest to them) are scanpy's, under our own keys:
     ``neighbors``, ``leiden`` and ``X_umap`` are not touched, and ``sc.pl`` and ``sc.tl`` work on the results
     (``neighbors_key="text_neighbors"``).
-
-    Of more than 20,000 cells, neighbors are searched by faiss's inverted lists (recall .999 at 100,000 cells). UMAP
-    and the repeats are then computed on 20,000 cells drawn at random: in the map the others lie between the five
-    nearest of these, and stability is that of clusterings of these cells alone.
 
     Parameters
     ----------
@@ -102,8 +99,8 @@ def cluster(
         on them. ``concepts``: words of each cluster with their ``kind``, ``z`` and
         ``genes``; a word is shown only where its genes go up further than the best of all words in random orders of
         the genes (:mod:`lexicell.core.genes.word_selection`). ``params``: with ``tissue``, ``resolution``,
-        ``n_clusters``, ``seed``, ``sampled_cells`` (cells of the map and the repeats where not all were used, otherwise
-        0) and ``repeat_ari`` (mean adjusted Rand index between the clustering and its repeats).
+        ``n_clusters``, ``seed``, ``map_cells`` (cells that UMAP laid out) and ``repeat_ari`` (mean adjusted
+        Rand index between the clustering and its repeats).
 
     Raises
     ------
@@ -145,21 +142,12 @@ def cluster(
     run = leiden(graph)
     if n_clusters is not None:
         resolution = resolution_for(lambda r: run(r, seed), n_clusters)
-    codes = run(resolution, seed)
-    sample = sample_of(adata.n_obs, seed)
-    if sample is None:
-        repeated, part = codes, graph
-        repeats = [run(resolution, seed + i) for i in range(1, n_repeats + 1)]
-    else:
-        part = graph_of(matrix[sample], n_neighbors, seed) if n_repeats or umap else graph
-        rerun = leiden(part)
-        repeated, repeats = codes[sample], [rerun(resolution, seed + i) for i in range(1, n_repeats + 1)]
+    codes, *repeats = (run(resolution, seed + i) for i in range(n_repeats + 1))
     found = int(codes.max()) + 1
     if n_clusters is not None and found != n_clusters:
         warnings.warn(f"asked for {n_clusters} clusters, Leiden comes no nearer than {found}", stacklevel=2)
     names = [str(k) for k in range(found)]
-    result = _describe_clusters(adata, use_rep, codes, names, genes, tissue)
-    result["table"].insert(2, "stability", stability(repeated, repeats, n_clusters=found))
+    result = _describe_clusters(adata, use_rep, codes, names, repeats, genes, tissue)
     result["params"] |= {
         "method": "leiden",
         "use_rep": use_rep,
@@ -169,18 +157,15 @@ def cluster(
         "resolution": float(resolution),
         "seed": seed,
         "n_repeats": n_repeats,
-        "sampled_cells": len(repeated) if sample is not None else 0,
-        "repeat_ari": float(np.mean([adjusted_rand(repeated, r) for r in repeats])) if repeats else float("nan"),
+        "repeat_ari": float(np.mean([adjusted_rand(codes, r) for r in repeats])) if repeats else float("nan"),
     }
     adata.obs[column] = pd.Categorical.from_codes(codes, categories=pd.Index(names))
     # Colors of an earlier clustering would be read as those of this one.
     adata.uns.pop(f"{column}_colors", None)
     _write_graph(adata, graph, use_rep, n_neighbors, seed)
     if umap:
-        placed = umap_of(part, seed)
-        if sample is not None:
-            placed = place_others(matrix, sample, placed, seed)
-        adata.obsm[_keys.umap(_keys.prefix(use_rep))] = placed
+        adata.obsm[_keys.umap(_keys.prefix(use_rep))] = umap_of(graph, seed)
+        result["params"]["map_cells"] = cells_on_map(adata.n_obs)
     keep_results(adata, use_rep, {"cluster": result})
     return adata if copy else None
 
@@ -190,6 +175,7 @@ def _check(n_cells: int, resolution: float, n_clusters: int | None, n_neighbors:
         raise InputError(f"{n_cells} cells cannot be clustered; at least {_FEWEST} are needed")
     if not resolution > 0 or n_neighbors < 2 or n_repeats < 0:
         raise InputError("resolution must be above 0, n_neighbors at least 2 and n_repeats not negative")
+    check_repeats(n_repeats, "n_repeats")
     if n_clusters is not None and not 1 <= n_clusters <= n_cells:
         raise InputError(f"n_clusters must be between 1 and the number of cells, {n_cells}; got {n_clusters}")
 
@@ -217,12 +203,15 @@ def _describe_clusters(
     use_rep: str,
     codes: NDArray[np.int64],
     names: list[str],
+    repeats: list[NDArray[np.int64]],
     genes: GeneEmbedding | None,
     tissue: str | Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Sizes of the clusters, and their genes and words where there are expression and gene vectors."""
+    """Size and stability of the clusters, and their genes and words where there are expression and gene vectors."""
     size = np.bincount(codes)
-    table = pd.DataFrame({"cells": size, "share": size / len(codes)}, index=pd.Index(names))
+    table = pd.DataFrame(
+        {"cells": size, "share": size / len(codes), "stability": stability(codes, repeats)}, index=pd.Index(names)
+    )
     result: dict[str, Any] = {"table": table, "params": {"expression": "", "words": ""}}
     try:
         values = read_values(adata, like=recorded_params(adata, use_rep))

@@ -1,4 +1,4 @@
-"""Ask cells in words: how far each cell and each group expresses a phrase."""
+"""Score cells and groups of cells by phrases."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def concepts(
 
     A phrase stands for the `n_genes` genes that a search finds for it: by the meaning of their texts, by their words,
     by what is curated about them, and by name. The weight :math:`w_{qg}` of a gene is its score in the search
-    (:mod:`lexicell.core.genes.retrieval` has the formula), scaled to sum to 1; genes far below the best of all human
-    genes have no part, so that in a panel without a phrase's genes others do not take their place. Genes are chosen
+    (:mod:`lexicell.core.genes.retrieval` has the formula), scaled to sum to 1; genes that score far below the best of
+    all human genes are left out, so that unrelated genes do not stand in for those a panel lacks. Genes are chosen
     from the phrase alone, never from the data. A cell's raw score is :math:`\sum_g w_{qg} z_g`, with z the z-score of
     log expression over all cells. What is written is its distance from random gene sets with the same weights and the
     same expression, in their standard deviations: a scale on which cells and phrases can be compared, not a test.
@@ -76,7 +76,7 @@ def concepts(
     donor
         Column of ``obs``; groups are then tested over donors.
     min_cells
-        A donor takes part in a group's test with at least so many cells inside and outside the group.
+        Cells a donor needs inside and outside a group to be part of its test.
     directions
         Directions of ``obsm[use_rep]`` by name, each of shape ``(dim,)``, such as a principal component or the weights
         of a classifier: concepts are ranked by how far the vectors of their genes point along each.
@@ -145,6 +145,7 @@ def concepts(
     values = open_values(adata, expression or Expression(), like=recorded_params(adata, use_rep))
     work = ConceptPass(values, known)
     _, parts = ranges(values.n_cells, len(phrases.names))
+    # Two passes: z-scores need the moments of all cells before any cell can be scored.
     z = work.set_moments(add_sums(work.moments(start, stop) for start, stop in parts))
     sets = work.set_phrases(phrases, n_genes)
     scores = np.empty((values.n_cells, len(phrases.names)), dtype=np.float32)
@@ -180,6 +181,7 @@ def _directions(
                 f"direction '{name}' must be {form.vectors.shape[1]} numbers, not all zero; got shape {axis.shape}"
             )
         loading = np.zeros(len(z.ids))
+        # A fused representation has two rows per gene, by text and by expression; both point along the direction.
         np.add.at(loading, place[place >= 0], (form.vectors @ (axis / np.linalg.norm(axis)))[place >= 0])
         got = contrast_scores(loading, sets, z.mean)
         order = np.argsort(-got.z[0], kind="stable")

@@ -62,6 +62,7 @@ def ranking(
     blocks = []
     for k, name in enumerate(names):
         best = np.argsort(-scores[k], kind="stable")[:n]
+        # Padding with genes or words that go down would describe another group.
         best = best[scores[k, best] > 0]
         blocks.append(pd.DataFrame({"group": name, "rank": np.arange(1, len(best) + 1), **entries(k, best)}))
     return stack_tables(blocks)
@@ -101,6 +102,7 @@ def markers(values: Values, codes: NDArray[np.int64], names: list[str], *, n_gen
 def against_rest(z: ZScores, codes: NDArray[np.int64], n_groups: int) -> Floats:
     """Mean z of each group minus that of all other cells, shape ``(n_groups, n_genes)``."""
     size = np.bincount(codes, minlength=n_groups).astype(float)
+    # One product with an indicator matrix costs one pass over the sparse values, for all groups.
     member = sp.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n_groups, len(codes)))
     return rest_differences(np.asarray((member @ z.deviations).todense()), size)
 
@@ -162,7 +164,7 @@ def words(
 def clear_words(
     z: ZGenes, changes: NDArray[np.float64], names: list[str], phrases: Phrases, tissues: Sequence[str]
 ) -> pd.DataFrame:
-    """Words that groups deserve (:func:`lexicell.core.genes.word_selection.select_words`); none where none is clear.
+    """Words that describe each group clearly (:func:`lexicell.core.genes.word_selection.select_words`), if any do.
 
     Cell types and processes are chosen apart, cell types among those of `tissues`.
 
@@ -181,9 +183,16 @@ def clear_words(
         for k, shown in enumerate(select_words(changes, sets, z.mean, allowed=allowed)):
             best = np.asarray([s.word for s in shown], dtype=np.int64)
             own = np.asarray([s.score for s in shown])
-            block = _ranked(names[k], best, own, score[k, best], part, sets, changes[k], z.ids)
-            block.insert(1, "kind", kind)
-            blocks.append(block)
+            columns = {
+                "group": names[k],
+                "kind": kind,
+                "rank": np.arange(1, len(best) + 1),
+                "concept": part.names[best],
+                "z": own,
+                "score": score[k, best],
+                "genes": [leading(sets[q], changes[k], z.ids) for q in best],
+            }
+            blocks.append(pd.DataFrame(columns))
     return stack_tables(blocks)
 
 
@@ -193,29 +202,6 @@ def tissues_of(z: ZGenes, changes: NDArray[np.float64], phrases: Phrases) -> lis
     if not len(part.names):
         return []
     return guess_tissues(word_scores(changes, part.sets(z.ids), z.mean), part.tissues)
-
-
-def _ranked(
-    name: str,
-    best: NDArray[np.int64],
-    z: NDArray[np.float64],
-    score: NDArray[np.float64],
-    phrases: Phrases,
-    sets: sp.csr_matrix,
-    change: NDArray[np.float64],
-    ids: NDArray[Any],
-) -> pd.DataFrame:
-    """Rows of one group, best phrase first."""
-    return pd.DataFrame(
-        {
-            "group": name,
-            "rank": np.arange(1, len(best) + 1),
-            "concept": phrases.names[best],
-            "z": z,
-            "score": score,
-            "genes": [leading(sets[q], change, ids) for q in best],
-        }
-    )
 
 
 def leading(row: Any, change: Floats, ids: NDArray[Any], n: int = 5) -> str:

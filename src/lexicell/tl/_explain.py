@@ -1,4 +1,4 @@
-"""Which genes make groups, single cells, scores and decisions what they are: parts that add up to the whole."""
+"""Embeddings, differences, scores and decisions as exact sums over genes."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def explain(
     against the difference. Presets that scale cells to unit length are explained before scaling. In a fused
     representation a gene acts through its text and through its own expression; both parts are shown.
 
-    This says what the numbers are made of. It tests nothing: clusters found in the same data cannot be tested on it,
-    and for conditions :func:`lexicell.tl.vulnerability` tests over donors.
+    This is a decomposition, not a test: clusters found in the same data cannot be tested on it. For conditions,
+    :func:`lexicell.tl.vulnerability` tests over donors.
 
     Parameters
     ----------
@@ -133,6 +133,7 @@ def explain(
         raise InputError(f"n_genes must be at least 1, got {n_genes}")
     check_key(use_rep, [str(k) for k in adata.obsm], "representation in obsm")
     pairs = _pairs(adata, groupby, group, reference, subset)
+    # Refused here if counts or vectors changed since: parts of other numbers would be reported otherwise.
     form = linear_form(adata, use_rep, genes)
     what = {"concept": "", "direction": "", "classifier": ""}
     if concept is not None:
@@ -199,6 +200,7 @@ def _pairs(
         check_key(group, adata.obs_names if groupby is None else names, "cell" if groupby is None else what)
     pairs: list[tuple[str, Rows, Rows | None]] = []
     for name, mask in wanted:
+        # A single cell may be explained although its own group is unknown.
         inside = within & mask & (grouped | (adata.obs_names == name))
         outside = within & grouped & ~mask
         if reference not in (REST, NOTHING):
@@ -265,6 +267,7 @@ def gene_rows(found: Split, n_genes: int) -> pd.DataFrame:
     rows: list[dict[Any, Any]] = shown.to_dict("records")
     if len(others):
         rows.append({"gene": OTHER_GENES, **dict(others[parts.columns].sum())})
+    # Without this row the column would not add up to the decision or the fused embedding.
     if found.constant:
         rows.append({"gene": _CONSTANT, **dict.fromkeys(parts.columns, 0.0), "part": found.constant})
     table = pd.DataFrame(rows, columns=total.columns)

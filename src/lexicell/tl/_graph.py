@@ -11,47 +11,44 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..core.agreement import by_size
+from ..core.expression.components import principal_components
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = [
-    "graph_of",
-    "kmeans",
-    "leiden",
-    "place_others",
-    "resolution_for",
-    "sample_of",
-    "umap_of",
-]
+__all__ = ["cells_on_map", "graph_of", "kmeans", "leiden", "resolution_for", "sample_of", "umap_of"]
 
 _SCANPY_EXACT = 4000  # up to here scanpy searches exactly by itself
 _EXACT = 20_000
-_PROBES = 16  # of the inverted lists: recall .999 at 100,000 cells and 20 components
+_PROBES = 32  # lists searched per cell, of 4 sqrt(n): recall .9995 in 20 components (docs/performance.md)
+_SPECTRAL = 10_000  # above, the eigenvectors that UMAP begins with take four times as long as UMAP itself
+_MAP = 50_000  # cells that UMAP lays out; further cells are placed beside those nearest to them
 _TRIES = 25  # Leiden runs in search of a number of clusters
-_NEAREST = 5  # cells of the map between which any other cell is placed
 
 
 def graph_of(matrix: NDArray[Any], n_neighbors: int, seed: int) -> AnnData:
-    """Build scanpy's neighbor graph in an object of its own, so that no key of the user's is touched."""
+    """Build scanpy's neighbor graph in an object of its own, so that no key of the user's is touched.
+
+    Neighbors are found exactly up to 20,000 cells, and by faiss's inverted lists above.
+    """
     import anndata
     import scanpy as sc
 
     graph = anndata.AnnData(sp.csr_matrix((len(matrix), 1), dtype=np.float32), obsm={"rep": matrix})
     search: Any = None
     if len(matrix) > _EXACT:
-        search = _Search(n_neighbors, seed)
+        search = _Lists(n_neighbors, seed)
     elif len(matrix) > _SCANPY_EXACT:
         search = "sklearn"
     sc.pp.neighbors(graph, n_neighbors=n_neighbors, use_rep="rep", random_state=seed, transformer=search)
     return graph
 
 
-class _Search:
-    """Neighbors by faiss's inverted lists, in the form that scanpy asks a search for.
+class _Lists:
+    """Approximate neighbors in the form scanpy asks of a transformer.
 
-    Lists are made by k-means on a sample, with the given seed. A cell's neighbors are exact among the cells of the
-    16 lists next to it.
+    A search reads the lists whose centers are nearest to the cell. Centers are found on one thread; the search itself
+    treats every cell alike, so the same seed gives the same bits for any number of threads.
     """
 
     def __init__(self, n_neighbors: int, seed: int) -> None:
@@ -61,49 +58,53 @@ class _Search:
         return {"n_neighbors": self._n_neighbors, "random_state": self._seed}
 
     def fit_transform(self, X: Any) -> sp.csr_matrix:
-        points = np.ascontiguousarray(X, dtype=np.float32)
-        n, k = len(points), self._n_neighbors
-        near, square = _nearest(points, points, k, self._seed)
-        # A cell is its own first neighbor, which equal cells may have displaced.
-        own = np.arange(n)
-        at = np.where((near == own[:, None]).any(axis=1), (near == own[:, None]).argmax(axis=1), k - 1)
-        near[own, at], square[own, at] = near[:, 0], square[:, 0]
-        near[:, 0], square[:, 0] = own, 0.0
-        distances = np.sqrt(np.maximum(square, 0.0))
-        return sp.csr_matrix((distances.ravel(), near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+        cells = np.ascontiguousarray(X, dtype=np.float32)
+        n, k = len(cells), self._n_neighbors
+        distance, found = _nearest(cells, cells, k + 1, self._seed)
+        # Of equal cells another may come first: a cell leads its own row, at distance zero, and is not its neighbor.
+        own = found == np.arange(n)[:, None]
+        own[~own.any(axis=1), -1] = True
+        near = np.hstack([np.arange(n)[:, None], found[~own].reshape(n, k)[:, : k - 1]])
+        far = np.hstack([np.zeros((n, 1)), distance[~own].reshape(n, k)[:, : k - 1]])
+        return sp.csr_matrix((far.ravel(), near.ravel(), np.arange(n + 1) * k), shape=(n, n))
 
 
-def _nearest(points: NDArray[np.float32], queries: NDArray[np.float32], k: int, seed: int) -> tuple[Any, Any]:
-    """The `k` nearest of `points` to each query, and the squared distances, ``(n_queries, k)``."""
+def _nearest(
+    cells: NDArray[np.float32], asked: NDArray[np.float32], k: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Distances and numbers of the k cells nearest to each row of `asked`, nearest first, by faiss's inverted lists."""
     import faiss
-    from threadpoolctl import threadpool_limits
 
-    n_lists = int(np.sqrt(len(points)))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(points.shape[1]), points.shape[1], n_lists)
-    index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = seed % (2**31 - 1), 10, 64
-    index.nprobe = min(_PROBES, n_lists)
-    # Products split among threads differ in the last bit, and the lists with them.
-    with threadpool_limits(limits=1):
-        index.train(points)
-        index.add(points)
-        square, near = index.search(queries, k)
-    lost = np.flatnonzero((near < 0).any(axis=1))
-    if len(lost):
-        # The lists next to these cells hold fewer than k cells.
-        index.nprobe = n_lists
-        square[lost], near[lost] = index.search(queries[lost], k)
-    return near, square
+    n, dim = cells.shape
+    center = faiss.IndexFlatL2(dim)
+    lists = faiss.IndexIVFFlat(center, dim, max(1, round(4 * n**0.5)))
+    lists.cp.seed, lists.cp.niter, lists.cp.max_points_per_centroid = seed % 2**31, 10, 64
+    lists.nprobe = _PROBES
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        lists.train(cells)
+        lists.add(cells)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    squared, found = lists.search(asked, k)
+    short = (found < 0).any(axis=1)
+    if short.any():  # many equal cells share one list and leave others empty
+        every = faiss.IndexFlatL2(dim)
+        every.add(cells)
+        squared[short], found[short] = every.search(asked[short], k)
+    return np.sqrt(np.maximum(squared, 0)), found
 
 
 def leiden(graph: AnnData) -> Callable[[float, int], NDArray[np.int64]]:
     """Give the function (resolution, seed) -> clusters of a graph, the largest cluster 0.
 
-    These are the clusters of ``scanpy.tl.leiden(flavor="igraph", n_iterations=2, directed=False)``, which would make
+    These are the clusters of ``scanpy.tl.leiden(flavor="igraph", n_iterations=2, directed=False)``, which makes
     igraph's graph anew for each seed.
     """
     import igraph
 
-    adjacency = sp.coo_matrix(sp.csr_matrix(graph.obsp["connectivities"]))
+    adjacency = sp.csr_matrix(graph.obsp["connectivities"]).tocoo()
     edges = np.column_stack([adjacency.row, adjacency.col])
     network = igraph.Graph(n=graph.n_obs, edges=edges, directed=False)
     weights = adjacency.data.tolist()
@@ -164,29 +165,55 @@ def kmeans(matrix: NDArray[Any], n_clusters: int, seed: int) -> NDArray[np.int64
 
 
 def umap_of(graph: AnnData, seed: int) -> NDArray[np.float32]:
-    """UMAP of a graph made by `graph_of`, ``(n_cells, 2)``."""
+    """UMAP of a graph made by `graph_of`, ``(n_cells, 2)``.
+
+    Up to 10,000 cells as scanpy does it; with more, UMAP begins with the first two principal components. With more
+    than 50,000, it lays out a random 50,000, and every other cell is placed at the mean of the five nearest of these,
+    weighted by inverse distance.
+    """
     import scanpy as sc
 
-    # Spectral initialization needs more cells than this.
-    sc.tl.umap(graph, random_state=seed, init_pos="spectral" if graph.n_obs > 15 else "random")
+    n = graph.n_obs
+    if n > _MAP:
+        return _map_of_sample(graph, seed)
+    start: Any = "spectral"
+    if n <= 15:  # too few for eigenvectors
+        start = "random"
+    elif n > _SPECTRAL:
+        start = _first_components(graph.obsm["rep"])
+    sc.tl.umap(graph, random_state=seed, init_pos=start)
     return np.asarray(graph.obsm["X_umap"], dtype=np.float32)
 
 
+def _first_components(matrix: NDArray[Any]) -> NDArray[np.float32]:
+    """Two principal components, as wide as umap-learn makes its own start."""
+    whole = np.asarray(matrix, dtype=np.float64)
+    scores = principal_components(lambda start, stop: whole[start:stop], len(whole), 2).scores
+    return np.asarray(10 * scores / np.abs(scores).max(), dtype=np.float32)
+
+
+def _map_of_sample(graph: AnnData, seed: int) -> NDArray[np.float32]:
+    n = graph.n_obs
+    cells = np.ascontiguousarray(graph.obsm["rep"], dtype=np.float32)
+    sample = np.sort(np.random.default_rng(seed).choice(n, _MAP, replace=False))
+    n_neighbors = int(graph.uns["neighbors"]["params"]["n_neighbors"])
+    drawn = umap_of(graph_of(cells[sample], n_neighbors, seed), seed)
+    placed = np.empty((n, 2), dtype=np.float32)
+    placed[sample] = drawn
+    rest = np.setdiff1d(np.arange(n), sample)
+    distance, near = _nearest(cells[sample], cells[rest], 5, seed)
+    weight = 1 / (distance + 1e-6)
+    placed[rest] = (drawn[near] * (weight / weight.sum(axis=1, keepdims=True))[:, :, None]).sum(axis=1)
+    return placed
+
+
+def cells_on_map(n_cells: int) -> int:
+    """Cells that UMAP lays out itself; the others are placed beside them."""
+    return min(n_cells, _MAP)
+
+
 def sample_of(n_cells: int, seed: int) -> NDArray[np.int64] | None:
-    """Cells that stand for all where these are many, in order; None where all are used."""
+    """Cells that stand for all where these are more than the exact search takes, rising; None where all are used."""
     if n_cells <= _EXACT:
         return None
     return np.sort(np.random.default_rng(seed).choice(n_cells, _EXACT, replace=False))
-
-
-def place_others(
-    matrix: NDArray[Any], sample: NDArray[np.int64], placed: NDArray[np.float32], seed: int
-) -> NDArray[np.float32]:
-    """Map of all cells from that of some: the others lie between the five nearest of these, the nearer the closer."""
-    points = np.ascontiguousarray(matrix, dtype=np.float32)
-    near, square = _nearest(points[sample], points, _NEAREST, seed)
-    weight = 1.0 / np.maximum(square, 1e-12)
-    weight /= weight.sum(axis=1, keepdims=True)
-    everywhere: NDArray[np.float32] = np.einsum("nk,nkd->nd", weight, placed[near]).astype(np.float32)
-    everywhere[sample] = placed
-    return everywhere

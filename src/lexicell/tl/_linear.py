@@ -133,6 +133,7 @@ def _read(adata: AnnData, params: dict[str, Any], change: Change | None) -> Valu
 
 
 def _check(adata: AnnData, use_rep: str, form: LinearForm) -> None:
+    # A few cells are enough: whatever changed since (counts, vectors, order of cells) changes nearly all of them.
     rows = np.unique(np.linspace(0, adata.n_obs - 1, _CHECKED).astype(np.int64))
     stored = np.asarray(adata.obsm[use_rep])[rows].astype(np.float64)
     made = form.embed_scaled(rows)
@@ -153,6 +154,7 @@ def _text(
         raise InputError(f"preset '{preset}' is not a sum over genes, so it cannot be taken apart into genes")
     used = np.asarray(entry["genes"]).astype(object)
     known = _words.gene_vectors(adata, use_rep, genes).subset(used)
+    # Log values over all genes of the matrix: some presets divide by sums that include genes without text.
     values = _read(adata, params, change)
     columns = values.rows(used)
     log = _kept(adata, values, columns, known.ids, params, change)
@@ -207,6 +209,7 @@ def _kept(
 def _first(values: sp.csr_matrix, ranks: NDArray[np.int32], top_n: int) -> sp.csr_matrix:
     """Ones at the `top_n` largest values of each row; among equals the gene of smaller rank."""
     row = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))
+    # The tie rule of the embedding itself, or equal counts at the cut would give another set of genes.
     order = np.lexsort((ranks[values.indices], -values.data, row))
     place = np.arange(len(order)) - values.indptr[row[order]]
     chosen = order[place < top_n]
@@ -218,6 +221,7 @@ def _expression(adata: AnnData, entry: dict[str, Any], change: Change | None) ->
     values = _read(adata, entry["params"], change)
     used, weights, baseline = _zscored(values, entry)
     loadings = np.asarray(entry["loadings"], dtype=np.float64)
+    # Components are of centered z-scores; the center belongs to no cell and no single gene.
     offset = -np.asarray(entry["center"]) @ loadings
     return LinearForm(used, np.zeros(len(used), dtype=bool), weights, baseline, loadings, offset, False, values)
 
@@ -236,6 +240,7 @@ def _fused(adata: AnnData, entry: dict[str, Any], genes: GeneEmbedding | None, c
         np.concatenate([np.zeros(p, dtype=bool), text.by_text]),
         sp.csr_matrix(sp.hstack([weights, text.weights])),
         np.concatenate([baseline, text.baseline]),
+        # The second stage rotates concatenated blocks, so each block's vectors are its own rows of the loadings.
         np.vstack([scale[0] * loadings[:p], scale[1] * text.vectors @ loadings[p:]]),
         -np.asarray(entry["center"]) @ loadings,
         False,

@@ -17,12 +17,14 @@ from ._roots import Root
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["Part", "Space", "bootstrap", "order_part", "split"]
+__all__ = ["N_DCS", "SMALLEST", "Part", "Space", "bootstrap", "order_part", "split"]
 
 SMALLEST = 10
 """Connected parts with fewer cells get no pseudotime: they have no diffusion map to speak of."""
 SMALLEST_DRAWN = 30
 """Connected parts with fewer cells get no interval."""
+N_DCS = 10
+"""Diffusion components, as many as scanpy takes."""
 SHARE = 0.8
 """Fraction of the cells in each draw of the bootstrap."""
 
@@ -40,25 +42,22 @@ class Space:
         graph needs, so that most of a draw's neighbors can be taken from here.
     n_neighbors
         Neighbors per cell in the graph; counts the cell itself, as in scanpy.
-    n_dcs
-        Diffusion components.
     """
 
     points: NDArray[Any]
     neighbors: NDArray[np.int64]
     distances: NDArray[np.floating]
     n_neighbors: int
-    n_dcs: int
 
     @classmethod
-    def of(cls, points: NDArray[Any], n_neighbors: int, n_dcs: int) -> Space:
+    def of(cls, points: NDArray[Any], n_neighbors: int) -> Space:
         """Find exact Euclidean neighbors: approximate ones differ between runs and are no faster at this size."""
         from sklearn.neighbors import NearestNeighbors
 
         length = min(2 * n_neighbors, len(points) - 1)
         model = NearestNeighbors(n_neighbors=length, algorithm="brute").fit(points)
         distances, neighbors = model.kneighbors()  # without an argument, no cell is its own neighbor
-        return cls(points, neighbors.astype(np.int64), distances, n_neighbors, n_dcs)
+        return cls(points, neighbors.astype(np.int64), distances, n_neighbors)
 
     def graph(self) -> AnnData:
         """Scanpy's neighbor graph of all cells."""
@@ -70,6 +69,7 @@ class Space:
         import anndata
         import scanpy as sc
 
+        # Scanpy counts the cell itself among its neighbors.
         wanted = self.n_neighbors - 1
         found = core.nearest_within(
             self.neighbors, self.distances, drawn, wanted, lambda rows: self._search(drawn, rows, wanted)
@@ -149,6 +149,7 @@ def split(graph: AnnData, roots: list[Root], points: NDArray[Any]) -> tuple[list
 
     weights = sp.csr_matrix(graph.obsp["connectivities"])
     n_parts, found = connected_components(weights, directed=False)
+    # scipy numbers parts by their first cell; numbering by size makes "0" the main one.
     by_size = np.argsort(-np.bincount(found), kind="stable")
     rank = np.empty(n_parts, dtype=np.int64)
     rank[by_size] = np.arange(n_parts)
@@ -157,6 +158,7 @@ def split(graph: AnnData, roots: list[Root], points: NDArray[Any]) -> tuple[list
     candidates = [root.candidates(weights) for root in roots]
     for rows, root in zip(candidates, roots, strict=True):
         _check_root(labels, rows, points, root.name)
+    # Other parts begin at their cell nearest to the root: the best guess that needs no label.
     start = points[np.unique(np.concatenate(candidates))].mean(axis=0)
     parts = []
     for number in range(n_parts):
@@ -189,14 +191,14 @@ def order_part(part: Part, graph: AnnData, space: Space) -> None:
     import scanpy as sc
 
     sub = graph[part.rows].copy()
-    sc.tl.diffmap(sub, n_comps=min(space.n_dcs, len(part.rows) - 2))
+    sc.tl.diffmap(sub, n_comps=min(N_DCS, len(part.rows) - 2))
     part.roots = [core.medoid(space.points, c) for c in part.candidates]
     part.values = np.asarray(sub.uns["diffmap_evals"])
     part.vectors = np.asarray(sub.obsm["X_diffmap"])
     local = np.searchsorted(part.rows, part.roots)
     if len(local) == 1:
         sub.uns["iroot"] = int(local[0])
-        sc.tl.dpt(sub, n_dcs=min(space.n_dcs, len(part.values)))
+        sc.tl.dpt(sub, n_dcs=min(N_DCS, len(part.values)))
         part.pseudotime = sub.obs["dpt_pseudotime"].to_numpy(dtype=np.float64)
     else:
         part.pseudotime = _from_roots(part.values, part.vectors, local)
@@ -237,6 +239,7 @@ def _draw(part: Part, space: Space, rng: np.random.Generator) -> tuple[NDArray[n
     from scipy.sparse.csgraph import connected_components
 
     n = len(part.rows)
+    # Without replacement: duplicates would be each other's nearest neighbors and break the graph.
     local = np.sort(rng.choice(n, size=max(SMALLEST, round(SHARE * n)), replace=False))
     drawn = part.rows[local]
     weights = space.graph_of(drawn).obsp["connectivities"]
@@ -251,7 +254,7 @@ def _draw(part: Part, space: Space, rng: np.random.Generator) -> tuple[NDArray[n
     if len(reached) < SMALLEST:
         return times, found_again
     inside = np.searchsorted(reached, [r for r in roots if labels[r] == labels[roots[0]]])
-    values, vectors = core.diffusion(weights[reached][:, reached], min(space.n_dcs, len(reached) - 2))
+    values, vectors = core.diffusion(weights[reached][:, reached], min(N_DCS, len(reached) - 2))
     times[local[reached]] = _from_roots(values, vectors, inside)
     if len(branches.tips) > 1:
         tips = core.find_branches(values, vectors, int(inside[0])).tips
@@ -264,6 +267,7 @@ def _draw_root(points: NDArray[Any], candidates: NDArray[np.int64], drawn: NDArr
     """Position in `drawn` of the medoid of resampled candidates, or of the nearest cell if no candidate was drawn."""
     available = np.intersect1d(candidates, drawn)
     if len(available):
+        # Candidates are resampled too, so that the interval includes which cell of the root's cells is taken.
         root = core.medoid(points, rng.choice(available, size=len(available)))
         return int(np.searchsorted(drawn, root))
     return int(((points[drawn] - points[candidates].mean(axis=0)) ** 2).sum(axis=1).argmin())

@@ -1,4 +1,4 @@
-"""What a cell embedding and its concept scores become if genes are removed or over-expressed."""
+"""The effect of removing or over-expressing genes on cell embeddings and concept scores."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def perturb(
     MissingKeyError
         If a gene, column or the gene vectors are not found.
     InputError
-        If the representation is no sum over genes, or `fold` or `library` is out of range.
+        If the representation is not a sum over genes, or `fold` or `library` is out of range.
 
     Examples
     --------
@@ -113,6 +113,7 @@ def perturb(
     check_rep(adata, use_rep)
     if groupby is not None:
         check_column(adata.obs, groupby)
+    # Both forms come from the same record, so that their difference is the change alone.
     before = linear_form(adata, use_rep, genes)
     after = linear_form(adata, use_rep, genes, change=change)
     cells = np.arange(adata.n_obs)
@@ -121,6 +122,7 @@ def perturb(
     groups = _groups(adata, groupby)
     columns = before.values.rows(np.asarray(change.genes, dtype=object))
     expressing = np.asarray((before.values.log[:, columns] > 0).sum(axis=1)).ravel() > 0
+    # A movement means little by itself: it is compared with how far cells lie from their mean anyway.
     spread = float(np.sqrt(start.var(axis=0).sum()))
     result: dict[str, Any] = {"table": _table(moved, expressing, groups, spread)}
     if queries is not None:
@@ -181,6 +183,7 @@ def _concepts(
     z = _words.zscores(before.values, known)
     sets = asked.sets(z.ids)
     changed = z.of(after.values)
+    # Random gene sets stay those of the unchanged cells, or the scale would move with the targets.
     raw = cell_scores(changed, z.baseline, sets) - cell_scores(z.deviations, z.baseline, sets)
     scaled = cell_zscores(changed, z.baseline, sets, z.mean, random_sets=z.deviations)
     scaled = scaled - cell_zscores(z.deviations, z.baseline, sets, z.mean)

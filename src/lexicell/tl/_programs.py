@@ -113,6 +113,7 @@ def programs(
     names = [f"P{k + 1}" for k in range(len(found.share))]
     if not names:
         raise InputError("no program was found: the genes do not vary together; lower text_weight or use more genes")
+    # Over all genes with text, zero for those that were not factored: genes and words are looked up there.
     weights = np.zeros((len(names), len(z.ids)))
     weights[:, chosen] = found.loadings
 

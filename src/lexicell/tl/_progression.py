@@ -143,6 +143,7 @@ def progression(
     groups = _Groups.of(types, codes, len(donors), design.min_cells)
 
     blocks = None if design.batch is None else _batches(obs[design.batch], codes, design.batch)
+    # Whole donors change stage: cells of one donor are not independent.
     drawn = arrangements(stages, blocks, n_draws=design.n_permutations, rng=rng)
     root = _StageRoot.of(adata, ordered, stage, times, rows, component)
     observed = groups.means(ordered.pseudotime[rows])
@@ -186,16 +187,16 @@ def _stages(obs: pd.DataFrame, design: StudyDesign) -> tuple[str, NDArray[np.flo
         )
     for column in design.columns:
         check_column(obs, column)
+    order = None if design.stages is None else list(design.stages)
+    times = time_values(obs[stage], order=order, argument="stages")
     if isinstance(design.stages, Mapping):
-        numbers = {str(name): float(value) for name, value in design.stages.items()}
-        names = obs[stage].astype(object).map(str, na_action="ignore")
-        times = np.asarray(names.map(numbers), dtype=np.float64)
-    else:
-        order = None if design.stages is None else list(design.stages)
-        times = time_values(obs[stage], order=order, argument="stages")
-    first = sorted({str(name) for name in obs.loc[times == np.nanmin(times), stage]})
-    if design.reference is not None and first != [str(design.reference)]:
-        raise InputError(f"reference '{design.reference}' is not the first stage, {choices(first)}")
+        numbers = np.array([*design.stages.values(), np.nan], dtype=np.float64)
+        times = numbers[np.where(np.isfinite(times), times, -1).astype(np.int64)]
+    if design.reference is not None and np.isfinite(times).any():
+        first = sorted({str(name) for name in obs.loc[times == np.nanmin(times), stage]})
+        # A reference that is not first would silently reverse what "increases" means.
+        if first != [str(design.reference)]:
+            raise InputError(f"reference '{design.reference}' is not the first stage, {choices(first)}")
     return stage, times
 
 
@@ -234,6 +235,7 @@ def _table(
     reasons = [_reason(m, stages) for m in observed]
     tested = np.array([reason == "" for reason in reasons])
     statistics[:, ~tested] = np.nan
+    # One-sided, and the observed arrangement is among those counted, so that p is never 0.
     p = np.where(tested, exceed(statistics), np.nan)
     return pd.DataFrame(
         {
@@ -265,7 +267,7 @@ def _donors(
     if len(table) < _FEWEST_DONORS or table["min"].nunique() < 2:
         raise InputError(
             f"{len(table)} donors of {table['min'].nunique()} stages are too few; "
-            f"at least {_FEWEST_DONORS} donors and 2 stages are needed, because donors are what is tested"
+            f"at least {_FEWEST_DONORS} donors and 2 stages are needed, because the test is over donors"
         )
     donors = table.index.to_numpy(dtype=object)
     codes = pd.Index(donors).get_indexer(pd.Index(names)).astype(np.int64)
@@ -291,6 +293,7 @@ class _Groups:
     def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of each type and donor, NaN where there are too few cells."""
         sums = np.bincount(self.group, weights=values, minlength=self.sizes.size).reshape(self.sizes.shape)
+        # A mean of a few cells is noise that a rank correlation over donors would take at face value.
         return np.where(self.sizes >= max(self.min_cells, 1), sums / np.maximum(self.sizes, 1), np.nan)
 
 
@@ -341,6 +344,7 @@ def _stage_of_root(adata: AnnData, root: str, times: NDArray[np.float64], rows: 
         return None
     chosen = adata.obs[column].astype(str).to_numpy()[rows] == value
     stages = np.unique(times[chosen])
+    # Other columns may hold the stage in other words; what counts is that the same cells are chosen.
     if len(stages) == 1 and np.array_equal(chosen, times == stages[0]):
         return float(stages[0])
     return None

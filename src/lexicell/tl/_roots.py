@@ -102,6 +102,7 @@ def _read(adata: AnnData, spec: str) -> tuple[str, str]:
     # A cell may have any name, so cell names are looked up before the string is taken apart.
     if spec in adata.obs_names:
         return "cell", spec
+    # Only our own prefixes: names of cells and values may hold a colon.
     kind, colon, value = spec.partition(":")
     if colon and kind in ("cell", "cluster", "markers", "words"):
         return kind, value.strip()
@@ -139,8 +140,8 @@ def _markers(adata: AnnData, value: str, use_rep: str, choice: Expression) -> Ro
     if (columns < 0).any():
         missing = [n for n, c in zip(names, columns, strict=True) if c < 0]
         near = difflib.get_close_matches(missing[0], values.genes[: 3 * _NAMES].astype(str).tolist(), n=3)
-        hint = f"names similar to '{missing[0]}' are {choices(near)}" if near else "no gene has a similar name"
-        raise InputError(f"marker genes not in the data: {choices(missing)}; {hint}")
+        hint = f"similar to '{missing[0]}': {choices(near)}" if near else "no gene has a similar name"
+        raise InputError(f"no gene {choices(missing)} in this data; {hint}")
     log = sp.csr_matrix(values.log[:, columns])
     mean, sd = column_stats(log)
     if not (sd > 0).any():

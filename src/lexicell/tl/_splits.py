@@ -75,12 +75,12 @@ def decision(form: LinearForm, classifier: LinearClassifier) -> Splitter:
     """
     if form.is_scaled:
         raise InputError(
-            "cells of this embedding were scaled to unit length, so a classifier's decision on them is no sum over "
-            "genes; embed with another preset, such as scelmo-aa, and train on that"
+            "cells of this embedding were scaled to unit length, so a classifier's decision on them is not a sum "
+            "over genes; embed with another preset, such as scelmo-aa, and train on that"
         )
     if len(classifier.classes) > 2:
         raise InputError(
-            f"name the class whose decision is explained, direction=classifier.one_class(...); there is "
+            f"name the class whose decision is explained, direction=classifier.one_class(...); its classes are "
             f"{choices(classifier.classes)}"
         )
     if classifier.weights.shape[1] != form.vectors.shape[1]:

@@ -11,13 +11,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import _keys
-from .._errors import InputError, check_column
+from .._errors import InputError, check_column, check_repeats
 from .._expression import DEFAULT_SLOT, Expression
 from .._results import check_rep, keep_results
 from ..core.genes.embedding import GeneEmbedding
 from ..core.trajectory import order as core
 from . import _paths
-from ._paths import SMALLEST, Part
+from ._paths import N_DCS, SMALLEST, Part
 from ._roots import RootSpec, find_roots
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def trajectory(
     use_rep: str = _keys.X_FUSED,
     groupby: str | None = None,
     n_neighbors: int = 15,
-    n_dcs: int = 10,
     n_bootstraps: int | None = None,
     genes: GeneEmbedding | None = None,
     expression: Expression | None = None,
@@ -71,8 +70,6 @@ def trajectory(
         representation if there are any, else new ones on this graph.
     n_neighbors
         Neighbors per cell; counts the cell itself, as in scanpy.
-    n_dcs
-        Diffusion components, as in scanpy.
     n_bootstraps
         Draws for the interval. None: 50 up to 10,000 cells, 20 above. 0: no intervals.
     genes
@@ -110,7 +107,7 @@ def trajectory(
         ``table``: terminal states (``cell``, ``component``, ``n_cells``, ``pseudotime``, ``group``, ``support``: the
         fraction of draws that found it again). ``components``: size, root, where the root came from (``given``,
         ``nearest`` or ``none``), mean width of the interval. ``roots``: up to 50 candidate cells and the Spearman
-        correlation of the pseudotime from each with the reported one. ``evals``: eigenvalues, components x n_dcs.
+        correlation of the pseudotime from each with the reported one. ``evals``: eigenvalues, components x 10.
         ``notes``: the warnings. ``params``.
 
     Raises
@@ -150,15 +147,16 @@ def trajectory(
     points = check_rep(adata, use_rep)
     if n_bootstraps is None:
         n_bootstraps = 50 if adata.n_obs <= 10_000 else 20
-    _check(adata.n_obs, n_neighbors, n_dcs, n_bootstraps)
+    _check(adata.n_obs, n_neighbors, n_bootstraps)
     prefix = _keys.prefix(use_rep)
     groupby = _find_groups(adata, groupby, prefix)
     choice = expression or DEFAULT_SLOT
     roots = find_roots(adata, root, use_rep=use_rep, groupby=groupby, genes=genes, choice=choice)
     generator = np.random.default_rng(rng)
+    # Drawn once and first, so that clusters do not depend on the number of draws below.
     seed = int(generator.integers(2**31 - 1))
 
-    space = _paths.Space.of(points, n_neighbors, n_dcs)
+    space = _paths.Space.of(points, n_neighbors)
     graph = space.graph()
     parts, labels = _paths.split(graph, roots, points)
     for part in parts:
@@ -184,7 +182,7 @@ def trajectory(
         "use_rep": use_rep,
         "groupby": groupby,
         "n_neighbors": n_neighbors,
-        "n_dcs": n_dcs,
+        "n_dcs": N_DCS,
         "n_bootstraps": n_bootstraps,
     }
     keep_results(adata, use_rep, {"trajectory": result})
@@ -193,17 +191,16 @@ def trajectory(
     return adata if copy else None
 
 
-def _check(n_cells: int, n_neighbors: int, n_dcs: int, n_bootstraps: int) -> None:
+def _check(n_cells: int, n_neighbors: int, n_bootstraps: int) -> None:
     if n_cells < _FEWEST:
         raise InputError(f"{n_cells} cells are too few to order; at least {_FEWEST} are needed")
     if not 3 <= n_neighbors <= n_cells // 2:
         raise InputError(
             f"n_neighbors must be between 3 and half the number of cells, {n_cells // 2}; got {n_neighbors}"
         )
-    if n_dcs < 2:
-        raise InputError(f"n_dcs must be at least 2, got {n_dcs}")
     if n_bootstraps < 0:
         raise InputError(f"n_bootstraps must not be negative, got {n_bootstraps}; 0 gives no intervals")
+    check_repeats(n_bootstraps, "n_bootstraps")
 
 
 def _find_groups(adata: AnnData, groupby: str | None, prefix: str) -> str | None:
@@ -260,6 +257,7 @@ def _paga(graph: AnnData, groups: pd.Series[Any], points: NDArray[Any]) -> dict[
     n = len(kept.categories)
     edges = sp.coo_matrix(graph.obsp["distances"])
     names = ("connectivities", "connectivities_tree")
+    # scanpy.tl.paga fails on a graph without an edge between groups.
     if (kept.codes[edges.row] != kept.codes[edges.col]).any():
         graph.obs["groups"] = kept
         sc.tl.paga(graph, groups="groups")
@@ -333,6 +331,7 @@ def _other_roots(part: Part, number: int, names: pd.Index[Any]) -> pd.DataFrame:
     from scipy.stats import spearmanr
 
     rows = np.unique(np.concatenate(part.candidates))
+    # Evenly over the candidates, so that the number does not depend on how many there are.
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(50, len(rows))).astype(int))]
     distances = core.dpt_distances(part.values, part.vectors, np.searchsorted(part.rows, rows))
     rho = np.full(len(rows), np.nan)
@@ -362,6 +361,7 @@ def _write_cells(adata: AnnData, prefix: str, parts: list[Part], labels: NDArray
         time[part.rows] = part.pseudotime
         low[part.rows], high[part.rows] = core.interval(part.times)
         diffmap[part.rows, : part.vectors.shape[1]] = part.vectors
+        # A cell before a branch point leads to several ends; cells with the same ends form one branch.
         for pattern in np.unique(part.branches.leads_to, axis=0):
             rows = part.rows[(part.branches.leads_to == pattern).all(axis=1)]
             branch[rows] = _branch_name(np.flatnonzero(pattern).tolist(), len(pattern), number)

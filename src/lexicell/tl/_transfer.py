@@ -1,4 +1,4 @@
-"""Labels from one data set to another, through expression where genes are shared and through their texts where not."""
+"""Labels from one data set to another: by expression if they share genes, else by the texts of their genes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from .._expression import Expression
 from .._keys import TRANSFER, column_name, umap
 from .._results import keep_results, stack_tables
 from ..core.genes.embedding import GeneEmbedding
-from ..core.transfer.align import Alignment, TransferModel, align
+from ..core.transfer.align import TransferModel, text_match
 from ..core.transfer.classify import unit_rows, vote
+from ..core.transfer.consensus import KEPT, Consensus, consensus, told_apart
 from ._transfer_input import N_COMPONENTS, N_TOP_GENES, TransferInput, on_shared_genes, read_input, shared_genes
 from ._transfer_model import learn
 
@@ -37,8 +38,10 @@ three other data sets (``evaluation/transfer/overlap_table.csv``). Below it, ali
 are not shared.
 """
 UNSURE = "unsure"
-_N_CONTROLS = 20
-_SEED = int(np.random.default_rng(0).integers(2**31))  # of the shuffled texts and of the map
+CHANCE = 0.05
+"""Above this p the texts match no better than shuffled ones, and every cell is unsure."""
+_SEED = int(np.random.default_rng(0).integers(2**31))  # of the map
+_NAN = float("nan")
 
 
 def transfer(
@@ -71,14 +74,19 @@ def transfer(
     its 15 nearest labeled cells by cosine, each class weighing the same. Labels are used for these votes only. Only the
     names and texts of genes link the two data sets: with shuffled texts, labels are at chance on average.
 
+    One alignment can exchange related types and be sure of it. So 16 are made, of genes with random weights, and their
+    votes are averaged, each alignment weighted by how far it labels cells like the others
+    (:func:`lexicell.core.transfer.consensus.consensus`). Confidence is the share of these votes, and falls where
+    alignments disagree. If refinement changes more than half of the labels, it is not used.
+
     The refinement assumes that the two data sets hold largely the same kinds of cells. A kind that only `adata` has
-    gets the label of the most similar one, and confidence does not show it.
+    gets the label of the most similar one, and confidence hardly shows it.
 
     Parameters
     ----------
     labeled
         Labeled cells; a model from :func:`transfer_model`, or a file of one; or a mapping of several by name, whose
-        votes are averaged over those that know a class.
+        votes are averaged over those that have a class.
     adata
         Cells to label.
     label
@@ -100,7 +108,8 @@ def transfer(
         Column of ``obs``; if a data set has it, the mean of each batch is subtracted from its components. Use it only
         if batches hold the same kinds of cells.
     min_confidence
-        Cells whose best class has a smaller share of the votes are ``"unsure"``.
+        Cells whose best class has a smaller share of the votes are ``"unsure"``; all cells are if the texts match no
+        better than shuffled ones (p above .05).
     map_cells
         Also draw both data sets into one UMAP (one labeled data set only).
     key_added
@@ -119,10 +128,13 @@ def transfer(
     ``obsm[key_added]``
         DataFrame of cells x classes, float32; rows sum to 1. A "/" in a class is written as "∕".
     ``obsm["X_" + key_added]``
-        Cells on the axes of `labeled`, float32 (one labeled data set only).
+        Cells on the axes of `labeled`, by the alignment that agrees most with the others, float32 (one labeled data set
+        only).
     ``uns["lexicell"][key_added]``
-        ``table`` (one row per labeled data set: method, shared genes, strength and p of the alignment, pairs),
-        ``advice`` (a sentence), ``params``; with `truth` also ``report`` (one row per class) and ``confusion``; with
+        ``table`` (one row per labeled data set: method, shared genes, strength and p of the match of texts against 999
+        shuffles, pairs, ``agreement`` of the alignments, share of labels ``kept`` by refinement), ``classes`` (one row
+        per class found: cells, mean confidence, the ``next`` class, and whether the two are ``told_apart``),
+        ``advice`` (sentences), ``params``; with `truth` also ``report`` (one row per class) and ``confusion``; with
         one labeled data set ``source`` (its cells on the axes, and labels), with `map_cells` also their map, and
         ``obsm["X_" + key_added + "_umap"]``.
 
@@ -169,19 +181,33 @@ def transfer(
         n_shared = len(shared[0])
         chosen, enough = _choose(method, n_shared, model, read, target)
         if chosen == "expression" and read is not None:
-            alignment = Alignment(*on_shared_genes(read, target, shared), float("nan"), float("nan"), ())
+            S, T = on_shared_genes(read, target, shared)
+            found = Consensus(vote(S, model.labels, model.classes, T), S, T, _NAN, _NAN, ())
+            strength, p = _NAN, _NAN
         else:
-            alignment = _align(chosen, model, target)
-        parts.append((vote(alignment.source, model.labels, model.classes, alignment.target), model.classes))
-        advice.append(_advise(name, chosen, n_shared, enough, alignment))
-        rows.append(_row(name, chosen, n_shared, model, target, alignment))
+            found = consensus(
+                model.panel, target.panel, model.labels, turn=chosen != "text", rounds=8 if chosen == "aligned" else 0
+            )
+            strength, p = text_match(model.panel, target.panel, target.loadings, target.vectors)
+        parts.append((found.votes, model.classes))
+        row = _row(name, chosen, n_shared, model, target, found, strength, p)
+        advice.append(_advise(row, enough))
+        rows.append(row)
     probability, classes = _pool(parts)
-    result: dict[str, Any] = {"table": stack_tables([pd.DataFrame(rows)]), "advice": ". ".join(advice) + "."}
-    best = _write_labels(adata, probability, classes, key_added, min_confidence)
+    pairs = told_apart(probability, classes)
+    advice += _advise_pairs(pairs)
+    result: dict[str, Any] = {
+        "table": stack_tables([pd.DataFrame(rows)]),
+        "classes": stack_tables([pairs]),
+        "advice": ". ".join(advice) + ".",
+    }
+    # Above 1 no cell is sure: no source whose texts match is left.
+    needed = min_confidence if any(not row["p"] > CHANCE for row in rows) else 1.1
+    best = _write_labels(adata, probability, classes, key_added, needed)
     if truth is not None:
         result["report"], result["confusion"] = _report(adata, truth, best, key_added, classes)
     if len(sources) == 1:
-        result["source"] = _write_cells(adata, alignment, model.labels, key_added, map_cells)
+        result["source"] = _write_cells(adata, found, model.labels, key_added, map_cells)
     result["params"] = {
         "label": label or str(model.about.get("label", "")),
         "truth": truth or "",
@@ -202,6 +228,7 @@ def _choose(
 ) -> tuple[str, bool]:
     """The method to use, and whether enough genes are shared to compare expression."""
     n_labeled = len(model.genes if read is None else read.varying)
+    # Relative to the smaller panel: a panel of 300 genes inside a genome shares all it has.
     enough = n_shared >= ENOUGH_SHARED * min(n_labeled, len(target.varying))
     if method == "expression" and read is None:
         raise InputError(
@@ -223,15 +250,15 @@ def _choose(
     return method, enough
 
 
-def _align(method: str, model: TransferModel, target: TransferInput) -> Alignment:
-    """Cells of both data sets on common axes, by texts."""
-    shuffles = target.shuffles(_N_CONTROLS, _SEED)
-    rounds = 8 if method == "aligned" else 0
-    return align(model.panel, target.panel, turn=method != "text", rounds=rounds, shuffles=shuffles)
-
-
 def _row(
-    name: str, method: str, n_shared: int, model: TransferModel, target: TransferInput, alignment: Alignment
+    name: str,
+    method: str,
+    n_shared: int,
+    model: TransferModel,
+    target: TransferInput,
+    found: Consensus,
+    strength: float,
+    p: float,
 ) -> dict[str, Any]:
     return {
         "source": name,
@@ -241,10 +268,12 @@ def _row(
         "genes": len(model.genes),
         "target_genes": len(target.genes),
         "shared_genes": n_shared,
-        "strength": alignment.strength,
-        "p": alignment.p,
-        "pairs": alignment.pairs[-1] if alignment.pairs else 0,
-        "rounds": len(alignment.pairs),
+        "strength": strength,
+        "p": p,
+        "pairs": found.pairs[-1] if found.pairs else 0,
+        "rounds": len(found.pairs),
+        "agreement": found.agreement,
+        "kept": found.kept,
     }
 
 
@@ -257,27 +286,41 @@ def _pool(parts: list[tuple[Floats, NDArray[Any]]]) -> tuple[Floats, NDArray[Any
         at = np.searchsorted(classes.astype(str), np.asarray(names).astype(str))
         total[:, at] += votes
         known[at] += 1
+    # A data set without a class must not vote against it.
     mean = total / known
     return mean / mean.sum(axis=1, keepdims=True), classes
 
 
-def _advise(name: str, method: str, n_shared: int, enough: bool, alignment: Alignment) -> str:
+def _advise(row: dict[str, Any], enough: bool) -> str:
     """What was compared, and whether to trust it."""
-    if method == "expression":
-        text = f"{name}: {n_shared} shared genes, so plain expression was compared"
+    start = f"{row['source']}: {row['shared_genes']} shared genes, so "
+    if row["method"] == "expression":
+        text = start + "plain expression was compared"
         if not enough:
             text += "; most genes are not shared, and method='aligned' would use them too"
         return text
-    text = f"{name}: {n_shared} shared genes, so cells were compared by what is written about their genes"
+    text = start + "cells were compared by what is written about their genes"
     if enough:
         text += "; with nearly all genes shared plain expression (method='expression') is the better choice"
     text += (
-        f"; texts match the components of the two data sets {alignment.strength:.1f} times as well as shuffled texts "
-        f"do (p = {alignment.p:.3g})"
+        f"; texts match the components of the two data sets {row['strength']:.1f} times as well as shuffled texts "
+        f"do (p = {row['p']:.3g})"
     )
-    if alignment.p > 0.05:
-        text += ": no better than chance, so do not trust these labels"
+    if row["p"] > CHANCE:
+        return text + ": no better than chance, so do not trust these labels; all cells are unsure"
+    text += f"; alignments of resampled genes label {row['agreement']:.0%} of the cells alike"
+    if row["kept"] < KEPT:
+        text += f"; refinement kept only {row['kept']:.0%} of the labels and was not used"
     return text
+
+
+def _advise_pairs(table: pd.DataFrame) -> list[str]:
+    """Classes that cannot be told apart, in a sentence if there are any."""
+    doubtful = table[~table["told_apart"]]
+    if not len(doubtful):
+        return []
+    pairs = dict.fromkeys(tuple(sorted(map(str, pair))) for pair in doubtful[["class", "next"]].to_numpy())
+    return ["cannot be told apart: " + ", ".join(f"'{a}' and '{b}'" for a, b in pairs)]
 
 
 def _write_labels(
@@ -331,7 +374,7 @@ def _report(
 
 
 def _write_cells(
-    adata: AnnData, found: Alignment, labels: NDArray[Any], key: str, map_cells: bool
+    adata: AnnData, found: Consensus, labels: NDArray[Any], key: str, map_cells: bool
 ) -> dict[str, NDArray[Any]]:
     """Write the cells on the axes of the labeled data set, and return those of the labeled data set."""
     adata.obsm[f"X_{key}"] = found.target.astype(np.float32)
@@ -339,6 +382,7 @@ def _write_cells(
     if map_cells:
         from ._graph import graph_of, umap_of
 
+        # Votes are by cosine, so the map is of unit vectors, too.
         both = np.vstack([unit_rows(found.source), unit_rows(found.target)]).astype(np.float32)
         drawn = umap_of(graph_of(both, min(15, len(both) - 1), _SEED), _SEED)
         source["umap"] = drawn[: len(labels)]

@@ -73,12 +73,6 @@ class TransferInput:
     batches: NDArray[np.int64]
     space: str
 
-    def shuffles(self, n: int, seed: int) -> Floats:
-        """Text vectors of the components with gene vectors exchanged between genes, ``(n, k, d)``."""
-        rng = np.random.default_rng(seed)
-        axes = [self.loadings.T @ self.vectors[rng.permutation(len(self.vectors))] for _ in range(n)]
-        return np.asarray(axes)
-
 
 def read_input(
     adata: AnnData, genes: GeneEmbedding | None, batch: str | None, expression: Expression, label: str | None = None
@@ -114,6 +108,7 @@ def read_input(
     chosen, scores, loadings = own_components(with_text, N_COMPONENTS, N_TOP_GENES, batches)
     vectors = known.vectors[rows[columns[chosen]]].astype(np.float64)
     panel = Panel.of(scores, loadings, vectors)
+    # Genes without a text count as shared genes, too: expression needs no text.
     varying = np.asarray(values.genes[column_stats(values.log)[1] > 0])
     genes_used = with_text.genes[chosen]
     space = known.embedder_space
@@ -146,6 +141,7 @@ def shared_genes(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[np.int
     organisms = [guess_organism(names).organism for names in (one, other)]
     if not all(organisms) or organisms[0] == organisms[1]:
         return _same(pd.Index(one), pd.Index(other))
+    # Orthologs before names: some genes share a name across species without being orthologs.
     first, second = _same(_human_genes(one, organisms[0]), _human_genes(other, organisms[1]))
     rest_one, rest_other = np.delete(np.arange(len(one)), first), np.delete(np.arange(len(other)), second)
     more = _same(pd.Index(one[rest_one]).str.upper(), pd.Index(other[rest_other]).str.upper())

@@ -60,7 +60,7 @@ def trends(
     in pure noise: the table ranks and describes. With `donor`, genes are tested over donors
     (:func:`lexicell.core.trajectory.donor_trends.donor_trend_test`): the order of each donor's cells is predicted from
     the pseudotimes of all other donors, without the gene that is tested, and a moderated t asks whether the gene rises,
-    falls or bends along it in the donors alike. Levels that differ between donors have no part in this. Whether
+    falls or bends along it in the donors alike. Donors may differ in level. Whether
     pseudotime itself follows a disease is the question of :func:`lexicell.tl.progression`.
 
     Parameters
@@ -107,7 +107,7 @@ def trends(
         If there are branches, for each pair: ``feature``, ``kind``, ``branch``, ``against`` and ``d`` (difference of
         the means over the pooled standard deviation), by decreasing size of d.
     ``params``
-        With ``note``, which says that all this is descriptive, or what the p values are of.
+        With ``note``, which says that all this is descriptive, or what was tested.
 
     Raises
     ------
@@ -139,6 +139,7 @@ def trends(
     rows = ordered.rows(component, branch)
     time = ordered.pseudotime[rows]
     values = read_values(adata, expression or DEFAULT_SLOT, like=recorded_params(adata, use_rep) or {})
+    # Genes of the branch: one that only other branches express has no curve here.
     columns = _columns(values.genes, values.log[rows], features, min_share)
     names = values.genes[columns].astype(str)
     log = sp.csr_matrix(values.log[:, columns])
@@ -213,8 +214,10 @@ def _p_values(
         )
     counts = sp.csr_matrix(values.counts[rows])
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    # A cell without counts has no order and no weight.
     known = adata.obs[donor].notna().to_numpy()[rows] & (totals > 0)
     codes = pd.factorize(adata.obs[donor].astype(object).to_numpy()[rows][known], sort=True)[0].astype(np.int64)
+    # Chosen over all cells: which genes vary says nothing of how they change along the order.
     predictors = variable_genes(values, _N_PREDICTORS)
     log = sp.csr_matrix(values.log[rows][known][:, predictors])
     order = predict_order(log, time[known], codes)

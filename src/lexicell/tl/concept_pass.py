@@ -41,6 +41,7 @@ _MOST_REASONED = 100
 def ranges(n_cells: int, n_phrases: int) -> tuple[int, list[tuple[int, int]]]:
     """Cells per range, a power of two whose scores fill 64 MB at most; and all ranges."""
     fit = max(1, _RANGE_BYTES // (4 * n_phrases))
+    # A power of two, so that ranges begin at the same cells whatever the number of phrases.
     size = int(min(_MOST, max(_FEWEST, 1 << (fit.bit_length() - 1))))
     return size, [(start, min(n_cells, start + size)) for start in range(0, n_cells, size)]
 
@@ -90,7 +91,7 @@ class ConceptPass:
     values
         The matrix.
     genes
-        Gene vectors; those of the matrix take part.
+        Gene vectors; those of genes in the matrix are used.
     chunk_size
         Cells worked on at a time; None for as many as fit a few megabytes.
     """
@@ -133,8 +134,9 @@ class ConceptPass:
         return self.genes
 
     def set_phrases(self, phrases: Phrases, n_genes: int) -> sp.csr_matrix:
-        """Choose the genes that stand for each phrase: phrases x genes that vary."""
+        """Choose the genes of each phrase: phrases x genes that vary."""
         sets = phrases.sets(self.genes.ids, n_genes=n_genes)
+        # The z of a gene that a cell does not express is the same for all cells: it needs no cells to compute.
         empty = sp.csr_matrix((0, len(self.genes.ids)), dtype=np.float32)
         baseline = zscore_sparse(empty, self._moments.mean, self._moments.sd)[1]
         self._scorer = CellScorer(baseline, sets, self._moments.mean)
@@ -169,6 +171,7 @@ class ConceptPass:
             yield from map(read, begins)
             return
         with ThreadPoolExecutor(1) as ahead:
+            # Reading and decompressing release the interpreter lock, so one thread ahead hides most of their time.
             following = ahead.submit(read, start)
             for a in [*begins[1:], None]:
                 block = following.result()
@@ -229,6 +232,7 @@ def _tests(groups: Groups, by_donor: NDArray[np.float64]) -> list[dict[str, Any]
         both = (inside >= groups.min_cells) & (outside >= groups.min_cells)
         entry: dict[str, Any] = {c: np.full(sums.shape[2], np.nan) for c in ("t", "p")} | {"donors": int(both.sum())}
         if both.sum() >= _MIN_DONORS:
+            # Within a donor, so that differences between donors (depth, batch) cancel.
             rest = (sums.sum(axis=0) - sums[k])[both] / outside[both, None]
             differences = sums[k, both] / inside[both, None] - rest
             found = moderated_t(differences, Design.of(np.ones(both.sum()), is_paired=True), shared_noise=True)
@@ -238,7 +242,7 @@ def _tests(groups: Groups, by_donor: NDArray[np.float64]) -> list[dict[str, Any]
 
 
 def _codes(values: pd.Series) -> tuple[list[str], NDArray[np.int32]]:
-    # By way of categories: an object a cell would be most of what a long file takes in memory.
+    # By way of categories: one Python object per cell would take most of the memory for a long file.
     kinds = pd.Categorical(values).remove_unused_categories()
     words = np.asarray([str(c) for c in kinds.categories], dtype=object)
     names, place = np.unique(words, return_inverse=True) if len(words) else (words, np.zeros(0, dtype=np.int64))

@@ -180,7 +180,7 @@ def gene_vectors(adata: AnnData, use_rep: str, genes: GeneEmbedding | None) -> G
 
 
 def zscores(values: Values, genes: GeneEmbedding) -> ZScores:
-    """z-scores over all cells of the genes that stand in both; genes that do not vary are left out.
+    """z-scores over all cells of the genes that both have; genes that do not vary are left out.
 
     Raises
     ------
@@ -208,6 +208,7 @@ def shipped_lexicon(genes: GeneEmbedding) -> Phrases | None:
     Their names need no model. Processes have vectors of the local embedder, which count where it made the gene vectors.
     """
     finder = GeneFinder.of(genes)
+    # Vectors of another model cannot be compared; words, annotation and names can.
     has_vectors = lexicon.manifest()["space"] == genes.embedder_space
     scores = _lexicon_scores(finder.search, has_vectors)
     if not scores.nnz:
@@ -340,6 +341,7 @@ def _vectors_of(words: Sequence[str], genes: GeneEmbedding) -> tuple[list[NDArra
         for place, row in enumerate(lexicon.rows(words)):
             if row >= 0:
                 vectors[place] = shipped[row]
+    # Names of cell types need no model: what is curated about them finds their genes.
     own = [q for q, word in enumerate(words) if vectors[q] is None and not _names_cell_type(word)]
     embedder = str(genes.provenance.get("embedder", ""))
     if not own:

@@ -98,8 +98,13 @@ def test_donors_that_are_only_counted_are_not_paired_unasked():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"min_cells": 0}, "min_cells"), ({"n_permutations": 10}, "n_permutations"), ({"paired": "maybe"}, "paired must")],
-    ids=["min_cells", "n_permutations", "paired"],
+    [
+        ({"min_cells": 0}, "min_cells"),
+        ({"n_permutations": 10}, "n_permutations"),
+        ({"n_permutations": 10**12}, "at most 1,000,000"),
+        ({"paired": "maybe"}, "paired must"),
+    ],
+    ids=["min_cells", "n_permutations", "too many", "paired"],
 )
 def test_numbers_out_of_range_are_refused_at_once(options, message):
     with pytest.raises(InputError, match=message):

@@ -11,9 +11,11 @@ from lexicell.core.transfer.align import (
     Panel,
     TransferModel,
     align,
+    centered,
     mutual_pairs,
     refine,
     smooth,
+    text_match,
 )
 
 
@@ -34,15 +36,19 @@ def _panel(side):
     return Panel.of(*side)
 
 
+def _cells(source, target, place):
+    return centered(source.scores) @ place.left, centered(target.scores) @ place.right
+
+
 def test_cells_of_both_sides_lie_on_the_axes_of_the_source(rng):
     sides, factors = _panels(rng)
     source, target = (_panel(s) for s in sides)
-    found = align(source, target, rounds=0)
+    placed, other = _cells(source, target, align(source, target, rounds=0)[1])
     # The best linear map from factors to axes, learned on the source, must hold for the target.
-    B = np.linalg.lstsq(factors[0] - factors[0].mean(axis=0), found.source, rcond=None)[0]
+    B = np.linalg.lstsq(factors[0] - factors[0].mean(axis=0), placed, rcond=None)[0]
     expected = (factors[1] - factors[1].mean(axis=0)) @ B
     for axis in range(3):
-        assert np.corrcoef(found.target[:, axis], expected[:, axis])[0, 1] > 0.9
+        assert np.corrcoef(other[:, axis], expected[:, axis])[0, 1] > 0.9
 
 
 def test_shuffled_texts_do_not_agree_and_the_check_says_so(rng):
@@ -50,31 +56,46 @@ def test_shuffled_texts_do_not_agree_and_the_check_says_so(rng):
     source = _panel(sides[0])
     scores, loadings, E = sides[1]
 
-    def shuffles(n):
-        return np.asarray([loadings.T @ E[rng.permutation(len(E))] for _ in range(n)])
+    def match(E, **options):
+        return text_match(source, Panel.of(scores, loadings, E), loadings, E, **options)
 
-    real = align(source, _panel(sides[1]), shuffles=shuffles(39))
-    assert real.p == pytest.approx(1 / 40)
-    assert real.strength > 2
-    null = [
-        align(source, Panel.of(scores, loadings, E[rng.permutation(len(E))]), shuffles=shuffles(19)).p
-        for _ in range(40)
-    ]
+    strength, p = match(E)
+    assert p == pytest.approx(1 / 1000)
+    assert strength > 2
+    null = [match(E[rng.permutation(len(E))], n_shuffles=19)[1] for _ in range(40)]
     assert 0.3 < np.mean(null) < 0.7
+
+
+def test_the_agreement_of_shuffled_texts_is_that_of_aligned_panels(rng):
+    """Against components made anew from shuffled vectors and a sum of singular values by numpy's nuclear norm."""
+    sides, _ = _panels(rng)
+    _, loadings, E = sides[1]
+    source, target = (_panel(s) for s in sides)
+    S, T = (side[0] - side[0].mean(axis=0) for side in sides)
+    mean = np.concatenate([sides[0][2], E]).mean(axis=0)
+    a = sides[0][1].T @ (sides[0][2] - mean)
+
+    def size(vectors):
+        return np.linalg.norm(np.outer(S.std(axis=0), T.std(axis=0)) * (a @ (vectors - mean).T @ loadings), "nuc")
+
+    order = np.random.default_rng(5).permutation(len(E))
+    strength, p = text_match(source, target, loadings, E, n_shuffles=1, seed=5)
+    assert strength == pytest.approx(size(E) / size(E[order]))
+    assert p in (0.5, 1.0)
 
 
 def test_text_space_itself_is_loadings_times_vectors(rng):
     sides, _ = _panels(rng)
     source, target = (_panel(s) for s in sides)
     mean = np.concatenate([sides[0][2], sides[1][2]]).mean(axis=0)
-    found = align(source, target, turn=False)
+    _, found = _cells(source, target, align(source, target, turn=False)[0])
     scores, loadings, E = sides[1]
     slow = np.zeros((len(scores), E.shape[1]))
     for c in range(len(scores)):
         for g in range(len(E)):
             slow[c] += (scores[c] - scores.mean(axis=0)) @ loadings[g] * (E[g] - mean)
     # The map turns text space; inner products stay.
-    np.testing.assert_allclose(found.target @ found.target.T, slow @ slow.T, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found @ found.T, slow @ slow.T, rtol=1e-6, atol=1e-6)
 
 
 def test_equal_gene_vectors_are_refused(rng):
@@ -88,8 +109,10 @@ def test_refinement_finds_the_rotation_of_the_same_cells(rng):
     Q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     T = S @ Q
     tilt, _ = np.linalg.qr(np.eye(3) + 0.15 * rng.normal(size=(3, 3)))
-    start = S @ (tilt * np.sign(np.diag(tilt)))
-    found, pairs = refine(S, T, start, rounds=20)
+    first = Q.T @ (tilt * np.sign(np.diag(tilt)))
+    start = T @ first
+    rotation, pairs = refine(S, T, first, rounds=20)
+    found = T @ rotation
     assert len(pairs) > 0
     assert np.abs(found - S).mean() < 0.3 * np.abs(start - S).mean()
 
@@ -98,7 +121,7 @@ def test_one_round_is_procrustes_on_the_mutual_pairs(rng):
     S, T = rng.normal(size=(80, 4)), rng.normal(size=(90, 4))
     i, j = mutual_pairs(S, T, 5)
     R, _ = orthogonal_procrustes(T[j], S[i])
-    np.testing.assert_allclose(refine(S, T, T, rounds=1)[0], T @ R, atol=1e-10)
+    np.testing.assert_allclose(refine(S, T, np.eye(4), rounds=1)[0], R, atol=1e-10)
 
 
 def test_mutual_pairs_equal_a_double_loop(rng):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lexicell.core.transfer.annotate import few_shot, type_scores, types_found
+from lexicell.core.transfer.annotate import probabilities, settle, type_scores, types_found
 
 
 def _planted(rng):
@@ -37,9 +37,27 @@ def test_scores_equal_a_loop(rng):
     assert type_scores(sp.csr_matrix(z), np.zeros(40), sets) == pytest.approx(expected, abs=1e-9)
 
 
-def test_few_examples_find_their_like(rng):
-    kind = np.repeat(np.arange(3), 30)
-    cells = 5 * np.eye(8)[kind] + rng.normal(size=(90, 8))
-    codes = np.full(90, -1)
-    codes[[0, 1, 30, 31, 60, 61]] = kind[[0, 1, 30, 31, 60, 61]]
-    assert (few_shot(cells, codes, 3).argmax(axis=1) == kind).mean() > 0.9
+def test_probabilities_are_a_softmax_of_twice_the_scores():
+    scores = np.array([[0.0, 1.0, -1.0], [2.0, 2.0, 2.0]])
+    slow = [[np.exp(2 * x) / sum(np.exp(2 * y) for y in line) for x in line] for line in scores]
+    np.testing.assert_allclose(probabilities(scores), slow)
+    assert probabilities(np.zeros((3, 0))).shape == (3, 0)
+
+
+def test_general_types_come_before_finer_ones():
+    """Lymphocyte above T cell above naive T cell; monocyte beside them."""
+    parents = np.array([-1, 0, 1, -1])
+    shares = np.array(
+        [
+            [0.5, 0.2, 0.1, 0.2],  # finer types hold .3 of .8: not more than half
+            [0.1, 0.4, 0.3, 0.2],  # T cell and below .7 of .8, naive .3 of .7
+            [0.1, 0.1, 0.6, 0.2],  # naive .6 of .7
+            [0.25, 0.2, 0.1, 0.45],  # each alone has less than the monocyte, together they have more
+            [0.1, 0.2, 0.1, 0.6],
+        ]
+    )
+    best, second, confidence = settle(shares, parents)
+    assert best.tolist() == [0, 1, 2, 1, 3]
+    np.testing.assert_allclose(confidence, [0.8, 0.7, 0.6, 0.3, 0.6])
+    assert second.tolist() == [3, 3, 3, 3, 1]
+    assert settle(np.ones((2, 1)), np.array([-1]))[1].tolist() == [-1, -1]

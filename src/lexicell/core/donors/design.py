@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..._errors import InputError, check_column, choices
+from ..._errors import InputError, check_column, check_repeats, choices
 from .shift import Design
 
 __all__ = ["MIN_DONORS", "Comparison", "Study", "StudyDesign"]
@@ -90,6 +90,7 @@ class StudyDesign:
             raise InputError(
                 f"n_permutations must be at least 99, got {self.n_permutations}: fewer cannot show p = .01"
             )
+        check_repeats(self.n_permutations, "n_permutations", most=1_000_000)
 
     @property
     def columns(self) -> list[str]:

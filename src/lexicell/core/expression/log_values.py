@@ -5,6 +5,7 @@ Text, fusion and the expression baseline all compute their log values and z-scor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +24,10 @@ __all__ = [
     "zscore_sparse",
 ]
 
+_ROWS = 4096
+
 CLIP = 10.0
 """z-scores are cut at this size, on both sides."""
-
-# Rows and stored values that are worked on at once.
-_ROWS, _VALUES = 4096, 4_000_000
 
 
 def log_cp10k(counts: sp.csr_matrix, totals: NDArray[np.float64]) -> sp.csr_matrix:
@@ -48,27 +48,34 @@ def log_cp10k(counts: sp.csr_matrix, totals: NDArray[np.float64]) -> sp.csr_matr
     # A cell without counts has no stored values to divide, so its zero total does no harm.
     scale = 1e4 / np.where(totals > 0, totals, 1.0)
     log = np.empty(len(matrix.data), dtype=np.float32)
-    # In ranges, so that the float64 values on the way take little memory.
-    for start in range(0, matrix.shape[0], _ROWS):
-        ends = matrix.indptr[start : start + _ROWS + 1]
-        factor = np.repeat(scale[start : start + _ROWS], np.diff(ends))
-        log[ends[0] : ends[-1]] = np.log1p(matrix.data[ends[0] : ends[-1]].astype(np.float64) * factor)
-    return sp.csr_matrix((log, matrix.indices.copy(), matrix.indptr.copy()), shape=matrix.shape)
+    for rows, stored in _stretches(matrix):
+        values = matrix.data[stored].astype(np.float64)
+        log[stored] = np.log1p(values * np.repeat(scale[rows], np.diff(matrix.indptr[rows.start : rows.stop + 1])))
+    # Indices are shared with the counts: nothing here sorts or drops entries in place.
+    return sp.csr_matrix((log, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _stretches(matrix: sp.csr_matrix) -> Iterator[tuple[slice, slice]]:
+    """Rows and their stored entries, some thousand rows at a time: whole temporary arrays would exceed the matrix."""
+    n = matrix.shape[0]
+    for start in range(0, n, _ROWS):
+        stop = min(start + _ROWS, n)
+        yield slice(start, stop), slice(int(matrix.indptr[start]), int(matrix.indptr[stop]))
 
 
 def column_stats(matrix: sp.csr_matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and population standard deviation of each column over all rows, zeros included; float64."""
     n, p = matrix.shape
-    total, square = np.zeros(p), np.zeros(p)
-    ranges = [slice(start, start + _VALUES) for start in range(0, len(matrix.data), _VALUES)]
-    # add.at adds one value after the other to what is there: ranges give the bits that the whole at once would.
-    for part in ranges:
+    total, away, stored = np.zeros(p), np.zeros(p), np.zeros(p, dtype=np.int64)
+    # add.at adds one value after the other, so the sums do not depend on the stretches.
+    for _, part in _stretches(matrix):
         np.add.at(total, matrix.indices[part], matrix.data[part].astype(np.float64))
+        stored += np.bincount(matrix.indices[part], minlength=p)
     mean = total / n
-    for part in ranges:
-        np.add.at(square, matrix.indices[part], (matrix.data[part] - mean[matrix.indices[part]]) ** 2)
-    stored = np.bincount(matrix.indices, minlength=p)
-    return mean, np.sqrt((square + (n - stored) * mean**2) / n)
+    for _, part in _stretches(matrix):
+        gene = matrix.indices[part]
+        np.add.at(away, gene, (matrix.data[part] - mean[gene]) ** 2)
+    return mean, np.sqrt((away + (n - stored) * mean**2) / n)
 
 
 def zscore_block(rows: sp.csr_matrix, mean: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,8 +97,11 @@ def zscore_sparse(
     scale = np.where(sd > 0, sd, 1.0)
     baseline = np.clip(-mean / scale, -CLIP, CLIP)
     baseline[sd <= 0] = 0.0
-    z = np.clip((values.data - mean[values.indices]) / scale[values.indices], -CLIP, CLIP) - baseline[values.indices]
-    z[sd[values.indices] <= 0] = 0.0
+    z = np.empty(len(values.data))
+    for _, part in _stretches(values):
+        gene = values.indices[part]
+        z[part] = np.clip((values.data[part] - mean[gene]) / scale[gene], -CLIP, CLIP) - baseline[gene]
+        z[part][sd[gene] <= 0] = 0.0
     return sp.csr_matrix((z, values.indices, values.indptr), shape=values.shape), baseline
 
 
@@ -127,10 +137,9 @@ def residual_variance(
     cut = np.sqrt(n)
 
     # Most entries are zeros, whose residual depends on depth and gene share alone: sum it over all cells as if every
-    # entry were zero, gene block by gene block, then put right the stored entries. Many genes have the same few counts,
-    # and many
-    # cells the same depth, so that each share is summed once over the different depths.
-    shares, gene = np.unique(share, return_inverse=True)
+    # entry were zero, then put right the stored entries. Many genes have the same few counts and many cells the same
+    # depth, so each pair of a share and a depth is computed once.
+    shares, gene_share = np.unique(share, return_inverse=True)
     depths, cells = np.unique(depth, return_counts=True)
     first, second = np.zeros(len(shares)), np.zeros(len(shares))
     step = max(1, 4_000_000 // max(len(depths), 1))
@@ -139,14 +148,16 @@ def residual_variance(
         zero = np.minimum(np.sqrt(mu / (1 + mu / theta)), cut)
         first[start : start + step] = -(zero * cells).sum(axis=1)
         second[start : start + step] = (zero**2 * cells).sum(axis=1)
-    first, second = first[gene], second[gene]
-    mu = np.repeat(depth, np.diff(matrix.indptr)) * share[matrix.indices]
-    # Explicit zeros fit the formula as they are.
-    spread = np.sqrt(np.where(mu > 0, mu, 1.0) * (1 + mu / theta))
-    real = np.clip((matrix.data - mu) / spread, -cut, cut)
-    zero = np.minimum(mu / spread, cut)
-    first += np.bincount(matrix.indices, weights=real + zero, minlength=p)
-    second += np.bincount(matrix.indices, weights=real**2 - zero**2, minlength=p)
+    first, second = first[gene_share], second[gene_share]
+    for rows, part in _stretches(matrix):
+        gene = matrix.indices[part]
+        mu = np.repeat(depth[rows], np.diff(matrix.indptr[rows.start : rows.stop + 1])) * share[gene]
+        # Explicit zeros fit the formula as they are.
+        spread = np.sqrt(np.where(mu > 0, mu, 1.0) * (1 + mu / theta))
+        real = np.clip((matrix.data[part] - mu) / spread, -cut, cut)
+        zero = np.minimum(mu / spread, cut)
+        np.add.at(first, gene, real + zero)
+        np.add.at(second, gene, real**2 - zero**2)
     variance: NDArray[np.float64] = second / n - (first / n) ** 2
     return np.maximum(variance, 0.0)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..._errors import InputError
 from ..donors.moderated import moderated_t
 from ..donors.shift import Design
+from ..expression.log_values import column_stats
 
 __all__ = ["PredictedOrder", "donor_trend_test", "predict_order"]
 
@@ -68,25 +69,28 @@ def predict_order(log: sp.csr_matrix, time: Floats, donors: NDArray[np.int64]) -
             f"the test over donors needs at least {MIN_DONORS} donors of {MIN_CELLS} cells each on this way; there are "
             f"{len(sizes)}, the smallest with {sizes.min() if len(sizes) else 0} cells"
         )
-    X = log.toarray().astype(np.float64)
-    sd = X.std(axis=0)
-    X /= np.where(sd > 0, sd, 1.0)
-    t = time.astype(np.float64).copy()
+    sd = column_stats(log)[1]
+    scale = np.where(sd > 0, sd, 1.0)
+
+    def centered(d: int) -> tuple[Floats, Floats]:
+        # One donor at a time: all cells at once would not be sparse any more.
+        Z = log[donors == d].toarray() / scale
+        t = time[donors == d]
+        return Z - Z.mean(axis=0), t - t.mean()
+
+    gram, product = np.zeros((log.shape[1], log.shape[1])), np.zeros(log.shape[1])
     for d in range(len(sizes)):
-        rows = donors == d
-        X[rows] -= X[rows].mean(axis=0)
-        t[rows] -= t[rows].mean()
-    blocks = [X[donors == d] for d in range(len(sizes))]
-    grams = [block.T @ block for block in blocks]
-    products = [block.T @ t[donors == d] for d, block in enumerate(blocks)]
-    gram, product = np.sum(grams, axis=0), np.sum(products, axis=0)
-    order = np.empty(len(t))
-    weights = np.empty((len(sizes), X.shape[1]))
+        Z, t = centered(d)
+        gram += Z.T @ Z
+        product += Z.T @ t
+    order = np.empty(len(time))
+    weights = np.empty((len(sizes), log.shape[1]))
     for d in range(len(sizes)):
-        ridge = (len(t) - sizes[d]) * np.eye(X.shape[1])
-        beta = np.linalg.solve(gram - grams[d] + ridge, product - products[d])
-        order[donors == d] = blocks[d] @ beta
-        weights[d] = beta / np.where(sd > 0, sd, 1.0)
+        Z, t = centered(d)
+        ridge = (len(time) - sizes[d]) * np.eye(log.shape[1])
+        beta = np.linalg.solve(gram - Z.T @ Z + ridge, product - Z.T @ t)
+        order[donors == d] = Z @ beta
+        weights[d] = beta / scale
     return PredictedOrder(order, weights)
 
 

@@ -8,7 +8,7 @@ things have similar text vectors, and that says how the axes of one turn into th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..._errors import InputError
 from ..._saved import read_npz, write_npz
-from .classify import unit_rows
+from .classify import largest, unit_rows
 
 __all__ = [
-    "Alignment",
+    "N_DRAWS",
     "Panel",
+    "Placement",
     "TransferModel",
     "align",
+    "centered",
     "mutual_pairs",
     "refine",
     "smooth",
+    "text_match",
 ]
 
 Floats = NDArray[np.float64]
-_FORMAT = "lexicell transfer model 1"
+N_DRAWS = 15
+"""Draws of the genes besides the genes as they are."""
+_FORMAT = "lexicell transfer model 2"
 _ARRAYS = ("scores", "axes", "loads", "total")
-_MOST_CELLS = 3000  # mutual neighbors compare all pairs of cells; above this, a sample of each side is compared
+_MOST_CELLS = 800  # mutual neighbors compare all pairs of cells; above this, a sample of each side is compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +49,11 @@ class Panel:
     scores
         Cells in components, ``(n_cells, k)``.
     axes
-        Text vector of each component before centering: loadings times gene vectors, ``(k, d)``.
+        Text vector of each component before centering: loadings times gene vectors, ``(1 + n_draws, k, d)``. The first
+        is of the genes as they are; in the others each gene counts by a random weight (Bayesian bootstrap), which shows
+        how much hangs on single genes.
     loads
-        Sum of the loadings of each component, ``(k,)``: what centering the gene vectors subtracts.
+        Sum of the loadings of each component, ``(1 + n_draws, k)``: what centering the gene vectors subtracts.
     n
         Number of genes.
     total
@@ -60,7 +67,7 @@ class Panel:
     total: Floats
 
     @classmethod
-    def of(cls, scores: ArrayLike, loadings: ArrayLike, vectors: ArrayLike) -> Panel:
+    def of(cls, scores: ArrayLike, loadings: ArrayLike, vectors: ArrayLike, *, n_draws: int = N_DRAWS) -> Panel:
         """Join components ``(n_cells, k)``, ``(n_genes, k)`` with gene vectors ``(n_genes, d)``.
 
         Raises
@@ -72,16 +79,19 @@ class Panel:
         E = np.asarray(vectors, dtype=np.float64)
         if (E[0] == E).all():
             raise InputError("all gene vectors are equal: text says nothing about these genes")
-        return cls(np.asarray(scores, dtype=np.float64), L.T @ E, L.sum(axis=0), len(E), E.sum(axis=0))
+        weights = np.random.default_rng(0).exponential(size=(n_draws + 1, len(E)))
+        weights[0] = 1.0
+        axes = np.stack([(L * w[:, None]).T @ E for w in weights])
+        return cls(np.asarray(scores, dtype=np.float64), axes, weights @ L, len(E), E.sum(axis=0))
 
     @property
     def k(self) -> int:
         """Number of components."""
         return int(self.scores.shape[1])
 
-    def centered_axes(self, mean: Floats) -> Floats:
+    def centered_axes(self, mean: Floats, draw: int = 0) -> Floats:
         """Text vectors of the components when `mean` is subtracted from every gene vector, ``(k, d)``."""
-        return self.axes - np.outer(self.loads, mean)
+        return np.asarray(self.axes[draw] - np.outer(self.loads[draw], mean))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,34 +154,26 @@ class TransferModel:
 
 
 @dataclass(frozen=True, eq=False)
-class Alignment:
-    """Cells of two data sets on common axes.
+class Placement:
+    """What puts the cells of two data sets on common axes: the centered source times `left`, the target times `right`.
 
     Attributes
     ----------
-    source, target
-        ``(n_cells, k)``; on the axes of the source, in its units.
-    strength
-        How well text matches the components of the two sides: the sum of singular values of their agreement, divided
-        by its mean over shuffled texts; NaN without controls.
-    p
-        Share of shuffles of the target's texts that agree at least as well, the real texts included; NaN without
-        controls.
+    left, right
+        ``(k, m)`` and ``(k', m)``.
     pairs
         Mutual neighbors used in each round of the refinement.
     """
 
-    source: Floats
-    target: Floats
-    strength: float
-    p: float
-    pairs: tuple[int, ...]
+    left: Floats
+    right: Floats
+    pairs: tuple[int, ...] = ()
 
 
 def align(
-    source: Panel, target: Panel, *, turn: bool = True, rounds: int = 8, shuffles: Floats | None = None
-) -> Alignment:
-    r"""Put the cells of `target` on the axes of `source`.
+    source: Panel, target: Panel, *, turn: bool = True, rounds: int = 8, draw: int = 0
+) -> tuple[Placement, Placement]:
+    r"""Put the cells of `target` on the axes of `source`: by the texts alone, and refined on cells.
 
     With :math:`A_s, A_t` the text vectors of the components (gene vectors centered on the genes of both sides), each
     weighted by the standard deviation of its component, the rotation is the orthogonal matrix nearest
@@ -186,26 +188,56 @@ def align(
         False: compare cells in text space itself, without rotation or refinement.
     rounds
         Rounds of refinement at most; 0 uses the texts alone. It stops when nothing changes.
-    shuffles
-        `axes` of the target with shuffled texts, ``(n, k, d)``, for `strength` and `p`.
+    draw
+        Which of the panels' draws of genes; 0 for all genes as they are.
     """
-    S, T = _centered(source.scores), _centered(target.scores)
-    mean = (source.total + target.total) / (source.n + target.n)
-    a, b = source.centered_axes(mean), target.centered_axes(mean)
-    weights = np.outer(S.std(axis=0), T.std(axis=0))
-    agreement = weights * (a @ b.T)
-    strength, p = float("nan"), float("nan")
-    if shuffles is not None:
-        reached = _size(agreement)
-        null = np.asarray(
-            [_size(weights * (a @ replace(target, axes=axes).centered_axes(mean).T)) for axes in shuffles]
-        )
-        strength = float(reached / null.mean())
-        p = float((1 + np.sum(null >= reached)) / (1 + len(null)))
+    S, T = centered(source.scores), centered(target.scores)
+    mean = _mean_vector(source, target)
+    a, b = source.centered_axes(mean, draw), target.centered_axes(mean, draw)
     if not turn:
-        return Alignment(S @ a, T @ b, strength, p, ())
-    refined, pairs = refine(S, T, T @ _rotation(agreement), rounds=rounds)
-    return Alignment(S, refined, strength, p, pairs)
+        only = Placement(a, b)
+        return only, only
+    own = np.eye(source.k)
+    turned = _rotation(np.outer(S.std(axis=0), T.std(axis=0)) * (a @ b.T))
+    refined, pairs = refine(S, T, turned, rounds=rounds)
+    return Placement(own, turned), Placement(own, refined, pairs)
+
+
+def text_match(
+    source: Panel, target: Panel, loadings: Floats, vectors: Floats, *, n_shuffles: int = 999, seed: int = 0
+) -> tuple[float, float]:
+    """How well texts match the components of two sides, compared with texts shuffled among the genes of the target.
+
+    Parameters
+    ----------
+    source, target
+        Data sets with gene vectors of one embedder.
+    loadings, vectors
+        Of the genes of the target, ``(n_genes, k)`` and ``(n_genes, d)``.
+    n_shuffles, seed
+        Number of shuffles, and where their random numbers start.
+
+    Returns
+    -------
+    strength
+        Sum of the singular values of the agreement, which is what the best rotation reaches, divided by its mean over
+        shuffles.
+    p
+        Share of shuffles that agree at least as well, the real texts included.
+    """
+    mean = _mean_vector(source, target)
+    # What a gene of the target adds to each component of the source does not depend on which gene has which text.
+    parts = source.centered_axes(mean) @ (vectors - mean).T
+    weights = np.outer(centered(source.scores).std(axis=0), centered(target.scores).std(axis=0))
+    rng = np.random.default_rng(seed)
+    orders = [np.arange(len(vectors)), *(rng.permutation(len(vectors)) for _ in range(n_shuffles))]
+    sizes = np.asarray([_size(weights * (parts[:, order] @ loadings)) for order in orders])
+    reached, null = sizes[0], sizes[1:]
+    return float(reached / null.mean()), float((1 + np.sum(null >= reached)) / (1 + len(null)))
+
+
+def _mean_vector(source: Panel, target: Panel) -> Floats:
+    return np.asarray((source.total + target.total) / (source.n + target.n))
 
 
 def _size(agreement: Floats) -> float:
@@ -220,14 +252,14 @@ def _rotation(cross: Floats) -> Floats:
 
 
 def refine(S: Floats, T: Floats, first: Floats, *, rounds: int = 8, n_pairs: int = 5) -> tuple[Floats, tuple[int, ...]]:
-    """Rotate `T` onto `S` by pairs of mutual neighbors, repeatedly.
+    """Improve the rotation `first` of `T` onto `S` by pairs of mutual neighbors, repeatedly.
 
     Parameters
     ----------
     S, T
         Centered cells, ``(n, k)`` and ``(m, k')``.
     first
-        `T` on the axes of `S` after a first rotation, ``(m, k)``.
+        A first rotation, ``(k', k)``.
     rounds
         At most so many.
     n_pairs
@@ -235,20 +267,20 @@ def refine(S: Floats, T: Floats, first: Floats, *, rounds: int = 8, n_pairs: int
 
     Returns
     -------
-    T on the axes of S, ``(m, k)``, and the number of pairs of each round.
+    The rotation of T onto S, ``(k', k)``, and the number of pairs of each round.
     """
-    rows, columns = _sample(len(S)), _sample(len(T))
-    turned, counts = first, []
+    S, T = S[_sample(len(S))], T[_sample(len(T))]
+    rotation, counts = first, []
     before = np.zeros((0, 2), dtype=np.intp)
     for _ in range(rounds):
-        i, j = mutual_pairs(S[rows], turned[columns], n_pairs)
+        i, j = mutual_pairs(S, T @ rotation, n_pairs)
         pairs = np.column_stack([i, j])
         if len(pairs) < S.shape[1] or np.array_equal(pairs, before):
             break
-        turned = T @ _rotation(S[rows][i].T @ T[columns][j])
+        rotation = _rotation(S[i].T @ T[j])
         before = pairs
         counts.append(len(pairs))
-    return turned, tuple(counts)
+    return rotation, tuple(counts)
 
 
 def mutual_pairs(A: ArrayLike, B: ArrayLike, n: int = 5, *, hub: int = 10) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -258,25 +290,20 @@ def mutual_pairs(A: ArrayLike, B: ArrayLike, n: int = 5, *, hub: int = 10) -> tu
     :math:`2 \cos(a, b) - r_B(a) - r_A(b)`, with r the mean cosine to the `hub` nearest rows of the other side
     (Conneau et al. 2018, doi:10.48550/arXiv.1710.04087).
     """
-    forth = unit_rows(np.asarray(A, dtype=np.float64)) @ unit_rows(np.asarray(B, dtype=np.float64)).T
-    back = np.ascontiguousarray(forth.T)  # partitions along the last axis of a copy cost half of those along the first
+    # Half the width costs half the time; partitions along the last axis of a copy cost half of those along the first.
+    one, other = (unit_rows(np.asarray(M, dtype=np.float64)).astype(np.float32) for M in (A, B))
+    forth = one @ other.T
+    back = np.ascontiguousarray(forth.T)
     r_a, r_b = _mean_of_largest(forth, hub), _mean_of_largest(back, hub)
     # What is the same for all candidates of a row does not change their order.
     forth, back = 2 * forth - r_b, 2 * back - r_a
-    i, j = np.nonzero(_largest(forth, n) & _largest(back, n).T)
+    i, j = np.nonzero(largest(forth, n) & largest(back, n).T)
     return i, j
 
 
-def _mean_of_largest(M: Floats, n: int) -> Floats:
+def _mean_of_largest(M: NDArray[np.float32], n: int) -> NDArray[np.float32]:
     at = max(M.shape[1] - n, 0)
     return np.asarray(np.partition(M, at, axis=1)[:, at:].mean(axis=1))
-
-
-def _largest(M: Floats, n: int) -> NDArray[np.bool_]:
-    at = max(M.shape[1] - n, 0)
-    out = np.zeros(M.shape, dtype=bool)
-    np.put_along_axis(out, np.argpartition(M, at, axis=1)[:, at:], True, axis=1)
-    return out
 
 
 def smooth(values: ArrayLike, cells: ArrayLike, *, k: int = 15, rounds: int = 10, keep: float = 0.1) -> Floats:
@@ -317,5 +344,6 @@ def _sample(n: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(0).choice(n, _MOST_CELLS, replace=False))
 
 
-def _centered(X: Floats) -> Floats:
+def centered(X: Floats) -> Floats:
+    """Columns less their means."""
     return np.asarray(X - X.mean(axis=0))

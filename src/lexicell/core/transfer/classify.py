@@ -21,6 +21,7 @@ __all__ = [
     "auroc_interval",
     "donor_p",
     "fit_logistic",
+    "largest",
     "leave_one_donor_out",
     "score_predictions",
     "unit_rows",
@@ -241,15 +242,21 @@ def vote(points: ArrayLike, y: NDArray[Any], classes: NDArray[Any], C: ArrayLike
     """
     codes = pd.Index(classes).get_indexer(pd.Index(np.asarray(y)))
     weight = 1 / np.maximum(np.bincount(codes, minlength=len(classes)), 1)
-    labeled, asked = unit_rows(np.asarray(points, dtype=np.float64)), unit_rows(np.asarray(C, dtype=np.float64))
+    member = weight * (codes[:, None] == np.arange(len(classes)))
+    labeled, asked = (unit_rows(np.asarray(M, dtype=np.float64)).astype(np.float32) for M in (points, C))
     k = min(k, len(labeled))
     out = np.zeros((len(asked), len(classes)))
     for start in range(0, len(asked), _ROWS):
-        cosine = asked[start : start + _ROWS] @ labeled.T
-        near = codes[np.argpartition(-cosine, k - 1, axis=1)[:, :k]]
-        for c in range(len(classes)):
-            out[start : start + _ROWS, c] = weight[c] * (near == c).sum(axis=1)
+        near = largest(asked[start : start + _ROWS] @ labeled.T, k)
+        out[start : start + _ROWS] = near.astype(np.float32) @ member
     return np.asarray(out / out.sum(axis=1, keepdims=True))
+
+
+def largest(M: NDArray[np.float32], n: int) -> NDArray[np.bool_]:
+    """The `n` largest numbers of each row; more where several equal the last of them."""
+    at = max(M.shape[1] - n, 0)
+    last = np.partition(M, at, axis=1)[:, [at]]
+    return np.asarray(last <= M)
 
 
 def unit_rows(M: Floats) -> Floats:
