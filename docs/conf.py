@@ -18,6 +18,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_output_stderr = "remove"  # warnings name files of the machine that built the page
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 autodoc_typehints = "none"

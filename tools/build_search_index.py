@@ -1,9 +1,9 @@
-"""Count the words of all searched texts and names of terms: data/search_index.npz.
+"""Count the words of all searched texts and names of terms, and search the lexicon: data/search_index.npz.
 
     python tools/build_search_index.py
 
-Run it after build_gene_table.py and build_annotation.py, and after an edit of core/genes/words.py or of
-lexicon_facts.tsv. Counting takes some seconds, which every session would spend otherwise.
+Run it after build_gene_table.py, build_annotation.py and build_concepts.py, and after an edit of core/genes/words.py,
+core/genes/retrieval.py or lexicon_facts.tsv. It takes some seconds, which every session would spend otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from lexicell.core.genes.words import WordCounts
 from lexicell.sources.annotation import human_search
+from lexicell.tl.words import lexicon_scores
 
 FILE = Path(__file__).parents[1] / "src" / "lexicell" / "data" / "search_index.npz"
 
@@ -23,6 +24,12 @@ def main() -> None:
     search, _ = human_search()
     assert search.terms is not None
     arrays = stored("terms", WordCounts.of(search.terms.all_names)) | stored("genes", WordCounts.of(search.texts))
+    scores = lexicon_scores(search, True)
+    arrays |= {
+        "lexicon_indptr": scores.indptr.astype(np.int32),
+        "lexicon_columns": scores.indices.astype(np.int32),
+        "lexicon_scores": scores.data.astype(np.float32),
+    }
     np.savez_compressed(FILE, **arrays)
     print(f"{FILE.stat().st_size:,} bytes")
 

@@ -209,7 +209,8 @@ def unreadable(path: Path, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, RecursionError):
         reason = "it is nested too deeply"
-    return InputError(f"'{path}' cannot be read as {path.suffix}: {reason}")
+    kind = f" as {path.suffix}" if path.suffix else ""
+    return InputError(f"'{path}' cannot be read{kind}: {reason}")
 
 
 def check_cells(path: str | Path, *, inputs: Iterable[str | Path] = ()) -> Path:

@@ -19,8 +19,7 @@ from ._files import check_folder, write_file
 from ._io import write_cells, write_table
 from ._keys import COVERAGE, RUN, UNS, X_EXPRESSION, X_FUSED, X_TEXT, leiden, prefix
 from ._progress import Steps
-from ._read import read
-from ._results import keep_results
+from ._results import get, keep_results
 from .core.donors.design import StudyDesign
 
 if TYPE_CHECKING:
@@ -28,22 +27,16 @@ if TYPE_CHECKING:
 
     from .core.genes.embedding import GeneEmbedding
 
-__all__ = ["Settings", "demo", "run", "run_file"]
+__all__ = ["Settings", "demo", "run"]
 
 _REPRESENTATIONS = {"fused": X_FUSED, "text": X_TEXT, "expression": X_EXPRESSION}
 
+_SUMMARIZED = 5  # clusters named at the end
+
 # What a run writes into its folder; the mark is the one that only a run writes.
 _MARK = "run.json"
-_FILES = (
-    "genes.tsv",
-    "comparison.tsv",
-    "clusters.tsv",
-    _MARK,
-    "vulnerability.tsv",
-    "cells.h5ad",
-    "report.html",
-    "steps.tsv",
-)
+_TABLES = ("genes.tsv", "comparison.tsv", "clusters.tsv", "vulnerability.tsv", "steps.tsv")
+_FILES = (*_TABLES, _MARK, "cells.h5ad", "report.html", "study.toml")
 
 # Proteostasis: proteasome subunits and chaperones, as far as the 765 genes of the demo's data hold them.
 _DEMO_PROGRAM = (
@@ -131,6 +124,7 @@ def run(
         _write(adata, output, settings, genes, table, shift, steps)
     for line in steps.lines():
         say(line)
+    _summarize(adata, settings, output, say)
     seconds = steps.table()["seconds"].sum()
     say(f"written     {output / 'report.html'} and the tables beside it, in {seconds:.0f} s")
     return table
@@ -298,6 +292,26 @@ def _write(
     write_table(steps.table(), output / "steps.tsv", float_format="%.3f")
 
 
+def _summarize(adata: AnnData, settings: Settings, output: Path, say: Callable[[str], None]) -> None:
+    """Say in words what was found, and where more is to be seen."""
+    from ._report import findings
+
+    clusters = get(adata, "cluster", use_rep=_REPRESENTATIONS[settings.use_rep])
+    say("\nFound:")
+    for name, row in clusters.head(_SUMMARIZED).iterrows():
+        told = [str(row.get(column) or "").split("; ")[0] for column in ("cell_types", "processes", "genes")]
+        say(f"  cluster {name}: {row['cells']} cells; {', '.join(part for part in told if part)}")
+    if len(clusters) > _SUMMARIZED:
+        say(f"  and {len(clusters) - _SUMMARIZED} further clusters")
+    if settings.condition is not None:
+        result = adata.uns[UNS][X_TEXT]["vulnerability"]
+        for comparison in result["params"]["comparisons"]:
+            for sentence in findings(result, str(comparison)):
+                say(f"  {sentence}")
+    say(f"Open {output / 'report.html'} in a browser. Ask with your own words:")
+    say(f"  lexicell concepts {output / 'cells.h5ad'} -q 'a phrase' -o scores.tsv\n")
+
+
 def _ari(truth: pd.Series, labels: pd.Series) -> float:
     """Adjusted Rand index over the cells whose label is known."""
     from sklearn.metrics import adjusted_rand_score
@@ -306,14 +320,6 @@ def _ari(truth: pd.Series, labels: pd.Series) -> float:
     if not known.any():
         raise InputError(f"the column '{truth.name}' holds no labels")
     return float(adjusted_rand_score(truth[known].astype(str), labels.to_numpy()[known].astype(str)))
-
-
-def run_file(
-    cells: str | Path, output: str | Path, settings: Settings, *, say: Callable[[str], None] = print
-) -> pd.DataFrame:
-    """:func:`run` on a file."""
-    check_output(output, inputs=[cells])
-    return run(read(cells), output, settings, say=say)
 
 
 def demo(output: str | Path, *, rng: int = 0, say: Callable[[str], None] = print) -> pd.DataFrame:

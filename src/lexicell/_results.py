@@ -150,7 +150,7 @@ def get(adata: AnnData, result: str | None = None, *, table: str = "table", use_
     >>> adata = lx.datasets.pbmc68k_counts()
     >>> lx.emb.cells(adata, lx.emb.genes(adata), preset="whitened", library_size="n_counts")
     >>> lx.tl.concepts(adata, groupby="cell_type")
-    >>> lx.get(adata)["result"].tolist()
+    >>> lx.get(adata)["result"].unique().tolist()
     ['concepts']
     >>> lx.get(adata, "concepts")["group"].nunique()
     10

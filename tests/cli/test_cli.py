@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+import lexicell as lx
 from lexicell.cli import cli, main
 
 # Eighty genes are few for whitening, and it says so.
@@ -163,12 +165,18 @@ def test_run_writes_a_folder(cells: Path, tmp_path: Path, lexicell: Callable[...
     code, said = lexicell("run", cells, "--cell-type", "kind", "-o", tmp_path / "out")
     assert code == 0, said
     out = tmp_path / "out"
-    names = {"cells.h5ad", "clusters.tsv", "comparison.tsv", "genes.tsv", "report.html", "run.json", "steps.tsv"}
+    tables = {"clusters.tsv", "comparison.tsv", "genes.tsv", "steps.tsv"}
+    names = {"cells.h5ad", "report.html", "run.json", "study.toml", *tables}
     assert {p.name for p in out.iterdir()} == names
     table = pd.read_csv(out / "comparison.tsv", sep="\t", index_col=0)
     assert list(table.index) == ["fused", "text", "expression"]
     assert table["ari"].between(-1, 1).all()
     assert f"{table.loc['fused', 'ari']:.3f}" in said
+    found = lx.get(anndata.read_h5ad(out / "cells.h5ad"), "cluster", use_rep="X_text_fused")
+    for name, row in found.iterrows():
+        assert f"cluster {name}: {row['cells']} cells; " in said
+        assert str(row["genes"]) in said
+    assert f"Open {out / 'report.html'} in a browser" in said
     adata = anndata.read_h5ad(out / "cells.h5ad")
     original = anndata.read_h5ad(cells)
     assert (adata.X != original.X).nnz == 0
@@ -205,7 +213,7 @@ def test_cache_info_and_clear(lexicell: Callable[..., tuple[int, str]]) -> None:
 def test_help_lists_only_what_exists(lexicell: Callable[..., tuple[int, str]]) -> None:
     code, said = lexicell("--help")
     assert code == 0
-    commands = said.split("Commands:")[1].split()
+    commands = said.split()
     assert {"run", "demo", "genes", "embed", "cluster", "report", "cache"} <= set(commands)
 
 
@@ -456,3 +464,18 @@ def test_cells_as_sentences_have_to_be_agreed_to_where_they_leave_the_machine(
     assert_one_line(code, said, "yes", tmp_path, before)
     code, said = lexicell("run", cells, "--preset", "genept-s", "-o", tmp_path / "out")
     assert_one_line(code, said, "emb.sentences", tmp_path, before)
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_demo_warns_of_nothing_that_a_newcomer_cannot_mend(
+    tmp_path: Path, lexicell: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn(*_: object, **__: object) -> None:
+        for text in ("only 7 genes have a text, so 3 of 6 text dimensions are used", "1 of 700 cells is empty"):
+            warnings.warn_explicit(text, UserWarning, str(lx.__file__), 1)
+
+    monkeypatch.setattr("lexicell._pipeline.demo", warn)
+    code, said = lexicell("demo", "-o", tmp_path / "out")
+    assert code == 0, said
+    assert "text dimensions" not in said
+    assert "lexicell: warning: 1 of 700 cells is empty" in said

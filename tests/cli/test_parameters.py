@@ -52,6 +52,7 @@ ONLY_ON_THE_COMMAND_LINE = {
     "output": "where the result is written: Python returns it or puts it into adata",
     "genes_file": "the file that emb.genes would give",
     "table_file": "Python has the table in adata.uns",
+    "quiet": "Python prints nothing",
     "yes": "answers a question that Python does not ask",
     "file": "phrases in a file: Python has a list",
 }
@@ -79,7 +80,6 @@ _COMPARED = ("condition", "reference", "batch", "covariates", "paired", "stages"
 DIFFERENT: dict[tuple[str, str], str] = {
     **{("genes", name): _SOURCE for name in ("dimensions", "include_go", "template", "max_words", "mask_terms")},
     **{("genes", name): _SOURCE for name in ("refresh", "offline")},
-    ("run", "quiet"): "say=, which gets the lines",
     ("genes", "estimate_cost"): "lexicell.emb.cost",
     ("embed", "stream"): "calls stream.embed instead of emb.cells",
     ("embed", "dtype"): _CHOICE,
@@ -211,5 +211,5 @@ def test_no_difference_is_listed_that_is_none() -> None:
 
 
 def test_every_command_is_compared() -> None:
-    of_their_own = {"cache", "embedders"}  # the store's, and the registry's
+    of_their_own = {"cache", "embedders", "inspect", "doctor"}  # of the store, the registry, a file, the installation
     assert set(cli.commands) - of_their_own == set(FUNCTIONS)

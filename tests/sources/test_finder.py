@@ -7,7 +7,7 @@ from lexicell.core.controls import random_vectors, shuffled
 from lexicell.core.genes.embedding import GeneEmbedding
 from lexicell.core.genes.words import WordCounts
 from lexicell.sources import lexicon
-from lexicell.sources.annotation import human_ids, human_search, load_lexicon, load_terms, read_counts
+from lexicell.sources.annotation import human_ids, human_search, load_lexicon, load_terms, read_counts, read_scores
 from lexicell.sources.bundled import BundledSource
 from lexicell.sources.finder import GeneFinder
 
@@ -81,3 +81,17 @@ def test_stored_words_are_those_of_the_texts() -> None:
         assert stored is not None
         assert stored.grams == fresh.grams
         assert (stored.counts != fresh.counts).nnz == 0
+
+
+def test_stored_scores_of_the_lexicon_are_what_a_search_finds():
+    """Otherwise: run tools/build_search_index.py."""
+    stored, (search, _) = read_scores(), human_search()
+    types = [entry.name for entry in load_lexicon().entries if entry.category == "cell type"]
+    table, vectors = lexicon.load()
+    processes = np.flatnonzero(table["category"] != "cell type")
+    asked = [(name, None) for name in types] + [(table["concept"].iloc[p], vectors[p]) for p in processes]
+    assert stored.shape == (len(asked), len(search.symbols))
+    for row in [*range(0, len(asked), 12), len(asked) - 1]:
+        score = search.find(*asked[row]).score
+        expected = np.where(score >= 0.35 * score.max(), score, 0)
+        np.testing.assert_allclose(stored[row].toarray().ravel(), expected, rtol=1e-6)

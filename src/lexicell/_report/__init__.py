@@ -17,6 +17,7 @@ from .._files import check_file, write_file
 # Each adds its sections when imported.
 from . import _background, _labels, _overview, _trajectory, _vulnerability, _words  # noqa: F401
 from ._context import SECTIONS, Context, make_context, text_of
+from ._findings import findings as findings
 from ._html import Html, join, tag
 from ._page_data import PageData, page_data
 

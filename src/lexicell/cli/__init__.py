@@ -21,7 +21,8 @@ from typing import TextIO
 import click
 
 from .. import __version__
-from . import _cells, _embed, _labels, _store, _tools, _trajectory, _vulnerability, _words
+from . import _cells, _embed, _inspect, _labels, _store, _tools, _trajectory, _vulnerability, _words
+from ._help import Commands
 from ._options import check_paths, say
 from ._problems import explain, in_flags, one_line
 
@@ -31,15 +32,20 @@ __all__ = ["cli", "main"]
 _HELP: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="lexicell")
 def cli() -> None:
-    """Describe single cells by what is written about the genes they express."""
+    """Describe single cells by what is written about the genes they express.
+
+    'lexicell demo' shows what it does; 'lexicell inspect FILE' says what can be done with your cells.
+    """
 
 
 for _command in (
     _cells.demo,
     _cells.run,
+    _inspect.inspect,
+    _inspect.doctor,
     _cells.genes,
     _cells.coverage,
     _embed.embed,
@@ -73,7 +79,7 @@ def _warn(
 ) -> None:
     # Warnings of other libraries speak of code, not of the user's data.
     if issubclass(category, UserWarning) and Path(filename).is_relative_to(Path(__file__).parents[1]):
-        say(f"lexicell: warning: {in_flags(one_line(message), cli)}")
+        click.echo(f"lexicell: warning: {in_flags(one_line(message), cli)}", err=True)
 
 
 class _Terminated(SystemExit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from ._options import (
     say,
 )
 from ._prepare import find_counts
+from ._study import STUDY, RunCommand, study_text
 
 if TYPE_CHECKING:
     from ..embedders import CostEstimate
@@ -39,10 +41,13 @@ def demo(output: Path, rng: int) -> None:
     """
     from .._pipeline import demo as run_demo
 
-    run_demo(output, rng=rng, say=say)
+    with warnings.catch_warnings():
+        # That its 765 genes are few is nothing a newcomer could mend.
+        warnings.filterwarnings("ignore", ".*text dimensions are used", UserWarning)
+        run_demo(output, rng=rng, say=say)
 
 
-@click.command()
+@click.command(cls=RunCommand)
 @CELLS
 @output_option(run_output)
 @GENE_OPTIONS
@@ -64,24 +69,23 @@ def demo(output: Path, rng: int) -> None:
     help="Genes with a text that a run needs, where they are less than half of all.",
 )
 @SEED
-@click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")
-def run(cells: Path, output: Path, quiet: bool, **options: Any) -> None:
+def run(cells: Path, output: Path, **options: Any) -> None:
     """Run the whole pipeline and write an HTML report.
 
-    Embedding, clusters, comparison with expression and report, in one folder.
+    Embedding, clusters, comparison with expression and report, in one folder. CELLS may be a study file (.toml) with
+    any of the options below; a run writes its own, study.toml, into its folder.
     """
     from .. import Expression
+    from .._files import write_file
     from .._pipeline import Settings
     from .._pipeline import run as run_pipeline
 
     asked = Expression(**{name: options.pop(name) for name in ("layer", "use_raw", "normalization", "library_size")})
     adata = read(cells)
-    settings = Settings(expression=find_counts(adata, asked), **options)
-    run_pipeline(adata, output, settings, say=_silent if quiet else say)
-
-
-def _silent(line: str) -> None:
-    pass
+    run_pipeline(adata, output, Settings(expression=find_counts(adata, asked), **options), say=say)
+    context = click.get_current_context()
+    study = study_text(context.command, cells, output, context.params)
+    write_file(output / STUDY, lambda path: path.write_text(study, encoding="utf-8"))
 
 
 @click.command()
@@ -177,7 +181,7 @@ def coverage(
     normalization: str,
     **options: Any,
 ) -> None:
-    """Account for every gene.
+    """Account for every gene, with or without a text.
 
     What it matched, where its text came from, how much of the counts it is.
     """

@@ -56,7 +56,7 @@ _LARGE = 0.25  # of this machine's memory: files are compressed, and cells are c
 @click.option("--chunk-size", type=int, help="Rows read at a time; default: as many as fit a few megabytes.")
 @click.option("--n-jobs", type=int, help="Threads; default: all cores, or NUMBA_NUM_THREADS.")
 def embed(cells: Path, output: Path, genes_file: Path | None, yes: bool, stream: bool, **options: Any) -> None:
-    """Embed each cell.
+    """Embed each cell by the texts of its genes.
 
     Writes the data with obsm['X_text'].
     """

@@ -155,10 +155,12 @@ def check_paths(command: click.Command) -> click.Command:
         return command
     work = command.callback
     assert work is not None
+    command.params.append(click.Option(["--quiet"], is_flag=True, help="Print results, warnings and errors only."))
 
     @functools.wraps(work)
     def checked(*args: Any, **options: Any) -> Any:
         context = click.get_current_context()
+        options.pop("quiet")
         outputs = _check_outputs(context)
         missing = sorted({path.parent for path in outputs if not path.parent.exists()})
         result = work(*args, **options)
@@ -222,8 +224,15 @@ def read(path: Path, use_rep: str | None = None, expression: Expression | None =
 
 
 def say(text: str) -> None:
+    """Print to stderr, after what was noted; nothing with --quiet."""
     _say_notes()
-    click.echo(text, err=True)
+    _print(text)
+
+
+def _print(text: str) -> None:
+    context = click.get_current_context(silent=True)
+    if context is None or not context.params.get("quiet"):
+        click.echo(text, err=True)
 
 
 def note(text: str) -> None:
@@ -234,7 +243,7 @@ def note(text: str) -> None:
 def _say_notes() -> None:
     context = click.get_current_context(silent=True)
     for line in context.meta.pop(_NOTES, []) if context else []:
-        click.echo(line, err=True)
+        _print(line)
 
 
 def gene_table(cells: Any, use_raw: bool) -> pd.DataFrame:

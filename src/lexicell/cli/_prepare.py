@@ -18,10 +18,10 @@ __all__ = ["embed_if_missing", "find_counts"]
 _COUNTS = ("counts", "count", "raw_counts", "raw", "umi", "umis")
 
 
-def find_counts(adata: AnnData, asked: Expression) -> Expression:
+def find_counts(adata: AnnData, asked: Expression, *, quiet: bool = False) -> Expression:
     """The matrix to read: the one that was named; else X, or, where X holds no counts, the counts kept beside it.
 
-    Says which matrix it is. Logarithms in ``raw`` are taken where X was scaled.
+    Says which matrix it is, unless `quiet`. Logarithms in ``raw`` are taken where X was scaled.
     """
     from .._expression import find_slot, layer_names, look, open_slot
 
@@ -37,6 +37,8 @@ def find_counts(adata: AnnData, asked: Expression) -> Expression:
         elif "raw" in kinds and kinds["raw"].usable and ("X" not in kinds or kinds["X"].kind == "negative"):
             chosen = _named(asked, "raw")
     slot = find_slot(adata, chosen)
+    if quiet:
+        return chosen
     where = {"X": "X", "raw": "raw"}.get(slot.name, f"layer '{slot.name}'")
     why = ""
     if chosen != asked:

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from .._errors import LexicellError
+from ._help import example_of
 
 __all__ = ["explain", "in_flags", "one_line"]
 
@@ -123,7 +124,10 @@ def explain(error: BaseException, group: click.Group) -> str | None:
         All commands.
     """
     if isinstance(error, click.ClickException):
-        return one_line(error.format_message())
+        example = ""
+        if isinstance(error, click.MissingParameter) and error.ctx is not None:
+            example = example_of(str(error.ctx.info_name))
+        return one_line(error.format_message() + (f" For example: {example}" if example else ""))
     if isinstance(error, LexicellError):
         return in_flags(one_line(error), group)
     if _is_full(error):

@@ -44,7 +44,7 @@ TIME_COLUMNS = (
 @click.option("--key-added", help="Column of obs for the clusters.")
 @SEED
 def cluster(cells: Path, output: Path, tissue: tuple[str, ...], **options: Any) -> None:
-    """Cluster embedded cells.
+    """Cluster cells, with genes and words of each cluster.
 
     Writes the data with the clusters in obs.
     """

@@ -169,7 +169,7 @@ def progression(
     rng: int,
     **options: Any,
 ) -> None:
-    """Test whether pseudotime increases with disease stage.
+    """Test whether pseudotime rises with disease stage.
 
     At the donor level; the root is chosen again in every permutation if it depends on the stage. Lists the genes that
     differ between the last stage and the first.

@@ -211,7 +211,7 @@ def _subset(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @USE_REP
 @key_option("explain")
 def explain(cells: Path, output: Path, use_rep: str, model: Path | None, label: str | None, **options: Any) -> None:
-    """Split an embedding, a difference, a score or a decision into genes.
+    """Split a difference, a score or a decision into genes.
 
     OUTPUT is the data with the result, or, if it ends in .tsv or .csv, the table of genes.
     """

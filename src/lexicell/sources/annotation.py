@@ -19,7 +19,16 @@ from .bundled import load_table, load_vectors
 from .bundled import load_terms as load_terms_names
 from .names.mapping import match
 
-__all__ = ["gene_aliases", "gene_rows", "human_ids", "human_search", "load_lexicon", "load_terms", "terms_of"]
+__all__ = [
+    "gene_aliases",
+    "gene_rows",
+    "human_ids",
+    "human_search",
+    "load_lexicon",
+    "load_terms",
+    "read_scores",
+    "terms_of",
+]
 
 
 @lru_cache(maxsize=1)
@@ -47,6 +56,17 @@ def read_counts(which: str) -> WordCounts | None:
     shape = (len(indptr) - 1, len(grams))
     matrix = sp.csr_matrix((counts.astype(np.int32), columns.astype(np.int32), indptr), shape=shape)
     return WordCounts(tuple(grams), matrix)
+
+
+def read_scores() -> sp.csr_matrix | None:
+    """What every phrase of the lexicon finds among all searched genes; None where it was not stored."""
+    file = files("lexicell.data") / "search_index.npz"
+    if not file.is_file():
+        return None
+    with file.open("rb") as stream, np.load(stream) as stored:
+        indptr, columns, scores = (stored[f"lexicon_{part}"] for part in ("indptr", "columns", "scores"))
+        shape = (len(indptr) - 1, len(stored["genes_indptr"]) - 1)
+    return sp.csr_matrix((scores.astype(np.float64), columns, indptr), shape=shape)
 
 
 @lru_cache(maxsize=1)

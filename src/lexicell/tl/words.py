@@ -21,7 +21,7 @@ from ..core.expression.log_values import column_stats, zscore_sparse
 from ..core.genes.embedding import GeneEmbedding
 from ..core.genes.retrieval import N_GENES, Entry, PhraseSearch, gene_sets, leading
 from ..sources import lexicon
-from ..sources.annotation import load_lexicon
+from ..sources.annotation import human_search, load_lexicon, read_scores
 from ..sources.finder import GeneFinder
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "asked",
     "columns",
     "gene_vectors",
+    "lexicon_scores",
     "phrases_of",
     "shipped_lexicon",
     "zscores",
@@ -210,7 +211,7 @@ def shipped_lexicon(genes: GeneEmbedding) -> Phrases | None:
     finder = GeneFinder.of(genes)
     # Vectors of another model cannot be compared; words, annotation and names can.
     has_vectors = lexicon.manifest()["space"] == genes.embedder_space
-    scores = _lexicon_scores(finder.search, has_vectors)
+    scores = lexicon_scores(finder.search, has_vectors)
     if not scores.nnz:
         return None
     entries, table, vectors = _lexicon_words()
@@ -234,9 +235,13 @@ def _lexicon_words() -> tuple[list[Entry], pd.DataFrame, NDArray[np.float32]]:
     return entries, table[is_process], vectors[is_process]
 
 
-# Searching the whole lexicon takes some seconds, and most data sets of a session have the same bundled texts.
+# Searching the whole lexicon takes some seconds, and most data sets of a session have the same texts.
 @lru_cache(maxsize=2)
-def _lexicon_scores(search: PhraseSearch, has_vectors: bool) -> sp.csr_matrix:
+def lexicon_scores(search: PhraseSearch, has_vectors: bool) -> sp.csr_matrix:
+    """Scores of :class:`Phrases` for all phrases of the lexicon; those of the bundled texts are stored."""
+    stored = read_scores() if search is human_search()[0] and has_vectors else None
+    if stored is not None:
+        return stored
     entries, table, vectors = _lexicon_words()
     found = [search.find(entry.name) for entry in entries]
     for name, vector in zip(table["concept"], vectors, strict=True):
