@@ -277,7 +277,7 @@ def genes(
     if asked.share < _POOR_MATCH:
         warnings.warn(
             f"only {has_text.sum()} of {len(asked.names)} genes have a text in '{asked.source.name}' for "
-            f"{asked.organism}; see GeneEmbedding.coverage for the reason of each",
+            f"{asked.organism}; lexicell.emb.coverage lists the reason of each",
             UserWarning,
             stacklevel=2,
         )
