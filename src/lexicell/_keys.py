@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 UNS = "lexicell"  # uns[UNS][key]: provenance and results
+RUN = "run"  # uns[UNS][RUN]["steps"]: seconds and memory of each step of a run
 X_TEXT = "X_text"  # obsm: cell embedding, the default key_added of emb.cells
 X_FUSED = "X_text_fused"  # obsm: emb.fuse
 X_EXPRESSION = "X_expression"  # obsm: emb.expression_pca, the baseline that text is compared with

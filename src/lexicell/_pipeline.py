@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from . import __version__
 from ._errors import InputError, check_choice, check_key
-from ._expression import DEFAULT_SLOT, Expression
+from ._expression import DEFAULT_SLOT, Expression, values_kept
 from ._files import check_folder, write_file
 from ._io import write_cells, write_table
-from ._keys import COVERAGE, UNS, X_EXPRESSION, X_FUSED, X_TEXT, leiden, prefix
-from ._results import get
+from ._keys import COVERAGE, RUN, UNS, X_EXPRESSION, X_FUSED, X_TEXT, leiden, prefix
+from ._progress import Steps
+from ._results import get, keep_results
 from .core.donors.design import StudyDesign
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _SUMMARIZED = 5  # clusters named at the end
 
 # What a run writes into its folder; the mark is the one that only a run writes.
 _MARK = "run.json"
-_TABLES = ("genes.tsv", "comparison.tsv", "clusters.tsv", "vulnerability.tsv")
+_TABLES = ("genes.tsv", "comparison.tsv", "clusters.tsv", "vulnerability.tsv", "steps.tsv")
 _FILES = (*_TABLES, _MARK, "cells.h5ad", "report.html", "study.toml")
 
 # Proteostasis: proteasome subunits and chaperones, as far as the 765 genes of the demo's data hold them.
@@ -70,6 +71,9 @@ class Settings:
         :func:`lexicell.tl.vulnerability`.
     resolution
         Leiden resolution.
+    compare
+        Cluster all cells by the representations that are not shown, too. Otherwise, of more than 20,000 cells, these
+        are compared on 20,000 drawn at random.
     min_genes
         A run is refused if fewer genes than this, and less than half of them, have a text.
     rng
@@ -91,6 +95,7 @@ class Settings:
     reference: str | None = None
     donor: str | None = None
     resolution: float = 1.0
+    compare: bool = False
     min_genes: int = 20
     rng: int = 0
     title: str = "Cells in words"
@@ -107,15 +112,21 @@ def run(
     settings = settings or Settings()
     output = check_output(output)
     design = _check(adata, settings)
-    started = time.perf_counter()
-    genes = _embed(adata, settings, say)
-    table = _cluster(adata, settings, say)
+    steps = Steps(say)
     shift = None
-    if design is not None:
-        shift = _vulnerability(adata, design, rng=settings.rng, say=say)
-    _write(adata, output, settings, genes, table, shift)
+    # Nothing below changes the expression.
+    with values_kept():
+        genes = _embed(adata, settings, steps, say)
+        table = _cluster(adata, settings, steps, say)
+        if design is not None:
+            with steps.step("vulnerability with controls"):
+                shift = _vulnerability(adata, design, rng=settings.rng, say=say)
+        _write(adata, output, settings, genes, table, shift, steps)
+    for line in steps.lines():
+        say(line)
     _summarize(adata, settings, output, say)
-    say(f"written     {output / 'report.html'} and the tables beside it, in {time.perf_counter() - started:.0f} s")
+    seconds = steps.table()["seconds"].sum()
+    say(f"written     {output / 'report.html'} and the tables beside it, in {seconds:.0f} s")
     return table
 
 
@@ -137,57 +148,65 @@ def _check(adata: AnnData, settings: Settings) -> StudyDesign | None:
     return design
 
 
-def _embed(adata: AnnData, settings: Settings, say: Callable[[str], None]) -> GeneEmbedding:
+def _embed(adata: AnnData, settings: Settings, steps: Steps, say: Callable[[str], None]) -> GeneEmbedding:
     """Write the three representations into `adata`; the gene vectors behind them."""
     from . import emb
 
     counts = asdict(settings.expression)
-    genes = emb.genes(
-        adata,
-        organism=settings.organism,
-        source=settings.source,
-        embedder=settings.embedder,
-        id_column=settings.id_column,
-        use_raw=bool(settings.expression.use_raw),
-    )
+    with steps.step("gene texts and vectors"):
+        genes = emb.genes(
+            adata,
+            organism=settings.organism,
+            source=settings.source,
+            embedder=settings.embedder,
+            id_column=settings.id_column,
+            use_raw=bool(settings.expression.use_raw),
+        )
     if len(genes) < settings.min_genes and len(genes) < 0.5 * len(genes.coverage):
         raise InputError(
             f"only {len(genes)} of {len(genes.coverage)} genes have a text, which is too few: check the gene names and "
             f"organism=, or continue with min_genes={len(genes)}"
         )
-    emb.cells(adata, genes, preset=settings.preset, top_n=settings.top_n, key_added=X_TEXT, **counts)
+    with steps.step("cell embedding"):
+        emb.cells(adata, genes, preset=settings.preset, top_n=settings.top_n, key_added=X_TEXT, **counts)
     organism = genes.provenance["organism"]
     say(f"genes       {len(genes):,} of {len(genes.coverage):,} have a text ({organism}, {settings.source})")
     covered = float(np.median(adata.obs[COVERAGE]))
     say(f"cells       {adata.n_obs:,} embedded ({settings.preset}); median share of counts covered {covered:.1%}")
-    emb.expression_pca(adata, **counts)
-    emb.fuse(adata, **counts)
+    with steps.step("components of expression"):
+        emb.expression_pca(adata, **counts)
+    with steps.step("fusion"):
+        emb.fuse(adata, **counts)
     return genes
 
 
-def _cluster(adata: AnnData, settings: Settings, say: Callable[[str], None]) -> pd.DataFrame:
-    """Cluster the three representations; one row each, compared with the known labels."""
+def _cluster(adata: AnnData, settings: Settings, steps: Steps, say: Callable[[str], None]) -> pd.DataFrame:
+    """Cluster by what is shown, and compare with the other representations; one row each."""
     from . import tl
 
+    key = _REPRESENTATIONS[settings.use_rep]
+    with steps.step("clusters, words and map"):
+        tl.cluster(adata, use_rep=key, resolution=settings.resolution, rng=settings.rng)
+    shown = adata.obs[leiden(prefix(key))].cat.codes.to_numpy()
+    sample = None if settings.compare else tl.sample_of(adata.n_obs, settings.rng)
     rows = []
-    for name, key in _REPRESENTATIONS.items():
-        shown = name == settings.use_rep
-        # Maps and repeats take most of the time, and only one representation is shown with them.
-        tl.cluster(
-            adata,
-            use_rep=key,
-            resolution=settings.resolution,
-            umap=shown,
-            n_repeats=5 if shown else 0,
-            rng=settings.rng,
-        )
-        labels = adata.obs[leiden(prefix(key))]
-        row: dict[str, Any] = {"representation": name, "clusters": int(labels.nunique())}
-        if settings.cell_type is not None:
-            row["ari"] = _ari(adata.obs[settings.cell_type], labels)
-        rows.append(row)
+    with steps.step("comparison of representations"):
+        for name, other in _REPRESENTATIONS.items():
+            chosen = None if name == settings.use_rep else sample
+            codes = shown
+            if other != key:
+                codes = _partition(adata.obsm[other], chosen, settings)
+                if chosen is None:
+                    adata.obs[leiden(prefix(other))] = pd.Categorical(codes.astype(str), _names(codes))
+            row: dict[str, Any] = {"representation": name, "clusters": int(codes.max()) + 1, "cells": len(codes)}
+            if settings.cell_type is not None:
+                truth = adata.obs[settings.cell_type]
+                row["ari"] = _ari(truth if chosen is None else truth.iloc[chosen], pd.Series(codes))
+            rows.append(row)
     for row in rows:
         line = f"clusters    {row['representation']}: {row['clusters']}"
+        if row["cells"] < adata.n_obs:
+            line += f" of {row['cells']:,} cells drawn at random"
         if settings.cell_type is not None:
             line += f", ARI with {settings.cell_type} {row['ari']:.3f}"
         if row["representation"] == settings.use_rep:
@@ -198,6 +217,19 @@ def _cluster(adata: AnnData, settings: Settings, say: Callable[[str], None]) -> 
         reason = "text and expression together, the default; not chosen by these scores, which vary with data and seed"
     say(f"report      shows {settings.use_rep}: {reason}")
     return pd.DataFrame(rows).set_index("representation")
+
+
+def _partition(matrix: NDArray[Any], chosen: NDArray[np.int64] | None, settings: Settings) -> NDArray[np.int64]:
+    """Clusters of all or some cells, as `tl.cluster` finds them."""
+    from . import tl
+
+    part = matrix if chosen is None else matrix[chosen]
+    graph = tl.graph_of(part, min(15, len(part) - 1), settings.rng)
+    return tl.leiden(graph)(settings.resolution, settings.rng)
+
+
+def _names(codes: NDArray[np.int64]) -> list[str]:
+    return [str(k) for k in range(int(codes.max()) + 1)]
 
 
 def _vulnerability(adata: AnnData, design: StudyDesign, *, rng: int, say: Callable[[str], None]) -> pd.DataFrame:
@@ -221,6 +253,7 @@ def _write(
     genes: GeneEmbedding,
     table: pd.DataFrame,
     shift: pd.DataFrame | None,
+    steps: Steps,
 ) -> None:
     from ._report import report
 
@@ -249,9 +282,14 @@ def _write(
     write_table(adata.obs[columns], output / "clusters.tsv", index=True, index_label="cell")
     if shift is not None:
         write_table(shift, output / "vulnerability.tsv")
-    write_cells(adata, output / "cells.h5ad")
+    keep_results(adata, RUN, {"steps": steps.table()}, replace=True)
+    with steps.step("writing cells"):
+        write_cells(adata, output / "cells.h5ad")
+    keep_results(adata, RUN, {"steps": steps.table()}, replace=True)
     color = [column for column in (settings.cell_type, settings.condition) if column is not None]
-    report(adata, output / "report.html", use_rep=key, color=color, title=settings.title)
+    with steps.step("report"):
+        report(adata, output / "report.html", use_rep=key, color=color, title=settings.title)
+    write_table(steps.table(), output / "steps.tsv", float_format="%.3f")
 
 
 def _summarize(adata: AnnData, settings: Settings, output: Path, say: Callable[[str], None]) -> None:
@@ -281,7 +319,7 @@ def _ari(truth: pd.Series, labels: pd.Series) -> float:
     known = truth.notna().to_numpy()
     if not known.any():
         raise InputError(f"the column '{truth.name}' holds no labels")
-    return float(adjusted_rand_score(truth[known].astype(str), labels[known].astype(str)))
+    return float(adjusted_rand_score(truth[known].astype(str), labels.to_numpy()[known].astype(str)))
 
 
 def demo(output: str | Path, *, rng: int = 0, say: Callable[[str], None] = print) -> pd.DataFrame:

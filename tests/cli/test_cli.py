@@ -165,7 +165,8 @@ def test_run_writes_a_folder(cells: Path, tmp_path: Path, lexicell: Callable[...
     code, said = lexicell("run", cells, "--cell-type", "kind", "-o", tmp_path / "out")
     assert code == 0, said
     out = tmp_path / "out"
-    names = {"cells.h5ad", "clusters.tsv", "comparison.tsv", "genes.tsv", "report.html", "run.json", "study.toml"}
+    tables = {"clusters.tsv", "comparison.tsv", "genes.tsv", "steps.tsv"}
+    names = {"cells.h5ad", "report.html", "run.json", "study.toml", *tables}
     assert {p.name for p in out.iterdir()} == names
     table = pd.read_csv(out / "comparison.tsv", sep="\t", index_col=0)
     assert list(table.index) == ["fused", "text", "expression"]

@@ -37,6 +37,7 @@ FUNCTIONS = {
     "annotate": ("emb.genes", "tl.annotate"),
     "transfer": ("emb.genes", "tl.transfer"),
     "report": ("report",),
+    "view": ("_view.view",),
 }
 
 # A parameter that takes several options in one object -> the object.

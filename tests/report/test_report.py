@@ -266,7 +266,7 @@ def test_the_object_is_only_read(adata, page_of):
 
 def test_a_failure_leaves_the_old_file(adata, tmp_path, monkeypatch):
     (tmp_path / "r.html").write_text("old")
-    monkeypatch.setattr(_report, "write_page", lambda *args, **options: (_ for _ in ()).throw(RuntimeError("broken")))
+    monkeypatch.setattr(_report, "live_page", lambda *args, **options: (_ for _ in ()).throw(RuntimeError("broken")))
     with pytest.raises(RuntimeError, match="broken"):
         lx.report(adata, tmp_path / "r.html")
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
@@ -288,7 +288,7 @@ def test_bad_input_is_refused(adata, tmp_path, options, error, message):
 
 
 def test_an_object_without_results_is_refused(tmp_path):
-    with pytest.raises(InputError, match="embed cells first"):
+    with pytest.raises(InputError, match="no lexicell results here yet"):
         lx.report(anndata.AnnData(np.ones((3, 2), dtype=np.float32)), tmp_path / "r.html")
 
 

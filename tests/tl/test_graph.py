@@ -62,3 +62,14 @@ def test_cells_that_umap_left_out_lie_among_their_kind(
     assert (nearest == points[1]).mean() > 0.98
     again = _graph.umap_of(_graph.graph_of(points[0], 10, 0), 0)
     np.testing.assert_array_equal(drawn, again)
+
+
+def test_clusters_are_those_of_scanpy(points: tuple[np.ndarray, np.ndarray]) -> None:
+    import scanpy as sc
+
+    graph = _graph.graph_of(points[0], 10, 0)
+    for resolution, seed in ((0.5, 3), (2.0, 0)):
+        mine = _graph.leiden(graph)(resolution, seed)
+        sc.tl.leiden(graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False)
+        theirs = graph.obs["leiden"].cat.codes.to_numpy()
+        assert len(set(zip(mine.tolist(), theirs.tolist(), strict=True))) == mine.max() + 1 == theirs.max() + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..core.expression.rows import CsrRows, Dense, Rows, SomeColumns, Sparse, block_rows, open_rows
 from .kind import look
 from .slot import DEFAULT_SLOT, Expression, Slot, find_slot, gene_rows, layer_names, open_slot
-from .values import LogRows, Values, library_sizes, open_values, read_values, variable_genes
+from .values import LogRows, Values, library_sizes, open_values, read_values, values_kept, variable_genes
 
 __all__ = [
     "DEFAULT_SLOT",
@@ -32,5 +32,6 @@ __all__ = [
     "open_slot",
     "open_values",
     "read_values",
+    "values_kept",
     "variable_genes",
 ]

@@ -6,8 +6,11 @@ slot, they read the one that `emb.cells` read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from .slot import DEFAULT_SLOT, Expression, Slot, find_slot
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["LogRows", "Values", "library_sizes", "open_values", "read_values", "variable_genes"]
+__all__ = ["LogRows", "Values", "library_sizes", "open_values", "read_values", "values_kept", "variable_genes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,13 @@ class Values:
         import pandas as pd
 
         return np.asarray(pd.Index(self.genes).get_indexer(pd.Index(genes)), dtype=np.int64)
+
+    @cached_property
+    def residual_variance(self) -> NDArray[np.float64]:
+        """Variance of the Pearson residuals of each gene's counts, shape ``(n_genes,)``."""
+        if self.counts is None:
+            raise InputError("residuals are of counts, and these values hold none")
+        return residual_variance(self.counts)
 
     def subset(self, columns: NDArray[np.int64]) -> Values:
         """The same cells with the genes of these columns only."""
@@ -151,9 +161,31 @@ def library_sizes(adata: Any, column: str | None) -> Any:
 
 def read_values(adata: AnnData, choice: Expression = DEFAULT_SLOT, *, like: Mapping[str, Any] | None = None) -> Values:
     """Read the log values of all cells; arguments and errors as in :func:`open_values`."""
-    found = open_values(adata, choice, like=like)
+    kept, key = _KEPT.get(), choice.or_recorded(like)
+    if kept is not None:
+        for owner, of, values in kept:
+            if owner is adata and of == key:
+                return values
+    found = open_values(adata, key)
     log, matrix = found.read(0, found.n_cells)
-    return Values(found.genes, log, matrix if found.slot.kind == "counts" else None, found.params)
+    values = Values(found.genes, log, matrix if found.slot.kind == "counts" else None, found.params)
+    if kept is not None:
+        # As it was asked for, and as later tools name it, from what is recorded.
+        kept += [(adata, of, values) for of in (key, Expression.recorded(values.params))]
+    return values
+
+
+_KEPT: ContextVar[list[tuple[Any, Expression, Values]] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def values_kept() -> Iterator[None]:
+    """Read the log values of an object once, for all tools that are called within; expression must not change there."""
+    token = _KEPT.set([])
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 def _csr(rows: Rows, start: int, stop: int) -> sp.csr_matrix:
@@ -175,7 +207,7 @@ def variable_genes(values: Values, n: int) -> NDArray[np.int64]:
     (flavour "seurat").
     """
     if values.counts is not None:
-        return top_columns(residual_variance(values.counts), n)
+        return top_columns(values.residual_variance, n)
     import anndata
     import pandas as pd
     import scanpy as sc

@@ -10,6 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .. import __version__
 from .._errors import InputError
 from .._files import check_file, write_file
@@ -19,12 +22,12 @@ from . import _background, _labels, _overview, _trajectory, _vulnerability, _wor
 from ._context import SECTIONS, Context, make_context, text_of
 from ._findings import findings as findings
 from ._html import Html, join, tag
-from ._page_data import PageData, page_data
+from ._page_data import PageData, page_data, quantize
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["report"]
+__all__ = ["live_page", "quantize", "report"]
 
 
 def report(
@@ -83,13 +86,19 @@ def report(
     if path.is_dir():
         raise InputError(f"'{path}' is a folder; name a file, e.g. '{path / 'report.html'}'")
     check_file(path, inputs=[adata.filename] if adata.isbacked else [])
-    page = write_page(adata, use_rep=use_rep, color=[color] if isinstance(color, str) else list(color), title=title)
+    names = [color] if isinstance(color, str) else list(color)
+    page, _, _ = live_page(adata, use_rep=use_rep, color=names, title=title)
     write_file(path, lambda aside: aside.write_text(page, encoding="utf-8", errors="replace"))
     return path
 
 
-def write_page(adata: AnnData, *, use_rep: str | None, color: list[str], title: str, live: str = "") -> str:
-    """Write the page as text; `live` is the address that scores phrases where the page is served."""
+def live_page(
+    adata: AnnData, *, use_rep: str | None, color: list[str], title: str, live: str = ""
+) -> tuple[str, NDArray[np.int64], str]:
+    """Write the page as text; `live` is the address that scores phrases where it is served.
+
+    Returns the page, the rows of the cells that it carries, and the key of the text embedding behind it.
+    """
     ctx = make_context(adata, use_rep, color)
     if not ctx.use_rep and not ctx.planted:
         raise InputError("there are no lexicell results here yet; run lexicell.emb.cells first")
@@ -122,7 +131,8 @@ def write_page(adata: AnnData, *, use_rep: str | None, color: list[str], title: 
         ]
     )
     head = _head(title, _policy(scripts, live))
-    return "<!DOCTYPE html>\n" + tag("html", head, tag("body", content), lang="en")
+    page = "<!DOCTYPE html>\n" + tag("html", head, tag("body", content), lang="en")
+    return page, data.cells, ctx.text_key
 
 
 def _read(name: str) -> Html:

@@ -25,7 +25,7 @@ from ..tl.words import gene_vectors, shipped_lexicon
 from ._context import Context, is_categorical
 from ._html import Html
 
-__all__ = ["PageData", "page_data"]
+__all__ = ["PageData", "page_data", "quantize"]
 
 MOST_CELLS = 200_000
 _BYTES = 24_000_000  # of genes and words, one byte per cell each, before packing
@@ -50,15 +50,9 @@ class PageData:
 
     def add_number(self, values: ArrayLike, name: str, lowest: float | None = None) -> dict[str, Any] | None:
         """Keep one number per cell in a byte; None where there is none to keep."""
-        given = np.asarray(values, dtype=float)
-        known = np.isfinite(given)
-        if not known.any():
+        if not np.isfinite(np.asarray(values, dtype=float)).any():
             return None
-        low = float(given[known].min()) if lowest is None else lowest
-        high = float(given[known].max())
-        scale = _LEVELS / (high - low) if high > low else 0.0
-        codes = np.full(len(given), 255, dtype=np.uint8)
-        codes[known] = np.rint((given[known] - low) * scale)
+        low, high, codes = quantize(values, lowest)
         return {"name": name, "kind": "number", "lo": low, "hi": high, "a": self.add("u1", codes.tobytes())}
 
     def add_table(self, name: str, frame: pd.DataFrame) -> None:
@@ -80,6 +74,18 @@ class PageData:
             text = text.replace(sign, f"\\u{ord(sign):04x}")
         packed = gzip.compress(bytes(whole), compresslevel=6, mtime=0)
         return Html(text), Html(base64.b64encode(packed).decode())
+
+
+def quantize(values: ArrayLike, lowest: float | None = None) -> tuple[float, float, NDArray[np.uint8]]:
+    """Write numbers in a byte each: the values of 0 and 254, and the codes, 255 where a value is missing."""
+    given = np.asarray(values, dtype=float)
+    known = np.isfinite(given)
+    low = float(given[known].min()) if lowest is None else lowest
+    high = float(given[known].max())
+    scale = _LEVELS / (high - low) if high > low else 0.0
+    codes = np.full(len(given), 255, dtype=np.uint8)
+    codes[known] = np.rint((given[known] - low) * scale)
+    return low, high, codes
 
 
 def page_data(ctx: Context) -> PageData:

@@ -43,7 +43,7 @@ function webglMap(canvas, x, y, on) {
   scatter.subscribe("deselect", () => on.deselect());
   new ResizeObserver(() => {
     const now = canvas.parentElement.getBoundingClientRect();
-    if (now.width > 0 && now.height > 0) scatter.set({ width: now.width, height: now.height });
+    if (now.width > 0 && now.height > 0) scatter.set({ width: now.width, height: now.height, pointSize: dotSize(x.length, now.height) });
   }).observe(canvas.parentElement);
   return {
     kind: "webgl",

@@ -84,6 +84,7 @@ class Page {
       ...data.genes.map((g) => ({ ...g, sort: "gene", kind: "number", codes: arrays[g.a] })),
       ...data.words.map((w) => ({ ...w, sort: "words", kind: "number", codes: arrays[w.a] })),
     ];
+    this.kept = this.things.length;
     this.labels = this.things.filter((t) => t.kind === "labels");
     this.home = this.labels.find((t) => t.name === data.clusters_column) ?? this.labels[0];
     this.shuffled = shuffle(this.n);
@@ -169,6 +170,7 @@ class Page {
     const about = { gene: "log1p of counts per 10,000", words: "distance from random gene sets of the same expression, in their standard deviations" }[thing.sort];
     if (about) box.append(make("p", { className: "note", textContent: about }));
     if (thing.genes?.length) box.append(smallTable(`Genes of “${thing.name}”`, ["Gene", "Why"], thing.genes));
+    if (thing.python) box.append(make("h4", { textContent: "In Python" }), make("pre", { textContent: thing.python }));
     if (thing.warning) box.append(make("p", { className: "note", textContent: thing.warning }));
   }
 
@@ -319,8 +321,11 @@ class Page {
     if (!answer.ok) throw new Error(told.error);
     const codes = Uint8Array.from(atob(told.codes), (c) => c.charCodeAt(0));
     const thing = { ...told, codes, sort: "words", kind: "number" };
+    // What was typed on the way to a phrase is not kept; what was chosen is.
+    this.things.length = this.kept;
+    for (const option of [...$("color").options]) if (Number(option.value) >= this.kept) option.remove();
     this.things.push(thing);
-    $("color").append(make("option", { value: this.things.length - 1, textContent: thing.name }));
+    $("color").append(make("option", { value: this.kept, textContent: thing.name }));
     return thing;
   }
 }
@@ -378,13 +383,14 @@ class Search {
     this.at = k;
     for (const [i, item] of [...this.list.children].entries()) item.setAttribute("aria-selected", i === k);
     this.input.setAttribute("aria-activedescendant", `option-${k}`);
-    this.options[k].run();
+    return this.options[k].run();
   }
 
-  choose(k) {
+  async choose(k) {
     clearTimeout(this.timer);
-    this.go(k);
     this.close();
+    await this.go(k);
+    this.page.kept = this.page.things.length;
   }
 
   close() {

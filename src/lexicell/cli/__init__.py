@@ -21,7 +21,7 @@ from typing import TextIO
 import click
 
 from .. import __version__
-from . import _cells, _embed, _inspect, _labels, _store, _tools, _trajectory, _vulnerability, _words
+from . import _cells, _embed, _inspect, _labels, _store, _tools, _trajectory, _view, _vulnerability, _words
 from ._help import Commands
 from ._options import check_paths, say
 from ._problems import explain, in_flags, one_line
@@ -63,6 +63,7 @@ for _command in (
     _labels.annotate,
     _labels.transfer,
     _tools.report,
+    _view.view,
     _store.embedders,
     _store.cache,
 ):

@@ -60,6 +60,7 @@ def demo(output: Path, rng: int) -> None:
 @click.option("--reference", help="The condition that others are compared with.")
 @click.option("--donor", help="Column of obs with donors: people or animals, not libraries.")
 @click.option("--resolution", default=1.0, show_default=True, help="Leiden resolution.")
+@click.option("--compare", is_flag=True, help="Cluster all cells by the representations that are not shown, too.")
 @click.option(
     "--min-genes",
     type=click.IntRange(1),

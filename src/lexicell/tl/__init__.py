@@ -13,6 +13,7 @@ from ._graph import graph_of as graph_of
 from ._graph import kmeans as kmeans
 from ._graph import leiden as leiden
 from ._graph import resolution_for as resolution_for
+from ._graph import sample_of as sample_of
 from ._perturb import perturb
 from ._programs import programs
 from ._progression import progression

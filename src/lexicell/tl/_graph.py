@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ..core.expression.components import principal_components
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["cells_on_map", "graph_of", "kmeans", "leiden", "resolution_for", "umap_of"]
+__all__ = ["cells_on_map", "graph_of", "kmeans", "leiden", "resolution_for", "sample_of", "umap_of"]
 
 _SCANPY_EXACT = 4000  # up to here scanpy searches exactly by itself
 _EXACT = 20_000
@@ -96,14 +97,41 @@ def _nearest(
 
 
 def leiden(graph: AnnData) -> Callable[[float, int], NDArray[np.int64]]:
-    """Give the function (resolution, seed) -> clusters of a graph, the largest cluster 0."""
-    import scanpy as sc
+    """Give the function (resolution, seed) -> clusters of a graph, the largest cluster 0.
+
+    These are the clusters of ``scanpy.tl.leiden(flavor="igraph", n_iterations=2, directed=False)``, which makes
+    igraph's graph anew for each seed.
+    """
+    import igraph
+
+    adjacency = sp.csr_matrix(graph.obsp["connectivities"]).tocoo()
+    edges = np.column_stack([adjacency.row, adjacency.col])
+    network = igraph.Graph(n=graph.n_obs, edges=edges, directed=False)
+    weights = adjacency.data.tolist()
 
     def run(resolution: float, seed: int) -> NDArray[np.int64]:
-        sc.tl.leiden(graph, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2, directed=False)
-        return by_size(graph.obs["leiden"].cat.codes.to_numpy())
+        igraph.set_random_number_generator(_Random(seed))
+        try:
+            found = network.community_leiden("modularity", weights=weights, resolution=resolution, n_iterations=2)
+        finally:
+            igraph.set_random_number_generator(random)
+        return by_size(np.asarray(found.membership, dtype=np.int64))
 
     return run
+
+
+class _Random:
+    """Numbers for igraph from numpy's older generator, as scanpy draws them."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.RandomState(seed)
+        self.random, self.gauss = self._rng.random_sample, self._rng.normal
+
+    def getrandbits(self, bits: int) -> int:
+        return int(self._rng.tomaxint()) & ((1 << bits) - 1)
+
+    def randint(self, low: int, high: int) -> int:
+        return int(self._rng.randint(low, high + 1))
 
 
 def resolution_for(run: Callable[[float], NDArray[np.int64]], wanted: int) -> float:
@@ -182,3 +210,10 @@ def _map_of_sample(graph: AnnData, seed: int) -> NDArray[np.float32]:
 def cells_on_map(n_cells: int) -> int:
     """Cells that UMAP lays out itself; the others are placed beside them."""
     return min(n_cells, _MAP)
+
+
+def sample_of(n_cells: int, seed: int) -> NDArray[np.int64] | None:
+    """Cells that stand for all where these are more than the exact search takes, rising; None where all are used."""
+    if n_cells <= _EXACT:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(n_cells, _EXACT, replace=False))

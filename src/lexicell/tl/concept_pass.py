@@ -137,10 +137,14 @@ class ConceptPass:
         """Choose the genes of each phrase: phrases x genes that vary."""
         sets = phrases.sets(self.genes.ids, n_genes=n_genes)
         # The z of a gene that a cell does not express is the same for all cells: it needs no cells to compute.
+        self._scorer = self.scorer(sets)
+        return sets
+
+    def scorer(self, sets: sp.csr_matrix) -> CellScorer:
+        """Make what scores cells by these sets, phrases x genes that vary."""
         empty = sp.csr_matrix((0, len(self.genes.ids)), dtype=np.float32)
         baseline = zscore_sparse(empty, self._moments.mean, self._moments.sd)[1]
-        self._scorer = CellScorer(baseline, sets, self._moments.mean)
-        return sets
+        return CellScorer(baseline, sets, self._moments.mean)
 
     def score(self, start: int, stop: int, out: NDArray[np.float32], groups: Groups | None) -> Sums:
         """Write the scores of a range to `out`, and give what its cells add to the sums of groups."""
@@ -148,8 +152,7 @@ class ConceptPass:
         if groups is not None:
             changes = GroupSums(len(groups.names), len(self._kept))
             by_donor = GroupSums(len(groups.names) * groups.n_donors, out.shape[1])
-        for first, last, log in self._blocks(start, stop, self._kept):
-            deviations = zscore_sparse(log, self._moments.mean, self._moments.sd)[0]
+        for first, last, deviations in self.deviations(start, stop):
             raw, out[first - start : last - start] = self._scorer.score(deviations)
             if groups is not None and changes is not None and by_donor is not None:
                 codes = groups.codes[first:last].astype(np.int64)
@@ -158,6 +161,11 @@ class ConceptPass:
                     donors = groups.donors[first:last]
                     by_donor.add(raw, np.where((codes >= 0) & (donors >= 0), codes * groups.n_donors + donors, -1))
         return {} if changes is None or by_donor is None else {"changes": changes.sums, "by_donor": by_donor.sums}
+
+    def deviations(self, start: int, stop: int) -> Iterator[tuple[int, int, sp.csr_matrix]]:
+        """z-scores of the genes that vary less those of an empty cell, block by block: first and last cell, matrix."""
+        for first, last, log in self._blocks(start, stop, self._kept):
+            yield first, last, zscore_sparse(log, self._moments.mean, self._moments.sd)[0]
 
     def _blocks(self, start: int, stop: int, columns: NDArray[np.int64]) -> Iterator[tuple[int, int, sp.csr_matrix]]:
         """Log values of some genes, block by block; from disk the next block is read meanwhile."""

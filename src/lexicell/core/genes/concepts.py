@@ -102,22 +102,33 @@ class CellScorer:
         sum_sets(*_csr_arrays(deviations), *self._sets, out)
         return out
 
-    def score(
-        self, deviations: sp.csr_matrix, *, random_sets: sp.csr_matrix | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """What `raw` gives, and the scores of :func:`cell_zscores`; both ``(n_cells, n_concepts)``."""
-        from ..compiled.concepts import sum_bins, to_scale
+    def moments(self, others: sp.csr_matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and variance of each cell's z-scores over the genes of each expression bin, ``(n_cells, n_bins)``."""
+        from ..compiled.concepts import sum_bins
 
-        others = deviations if random_sets is None else random_sets
         sums, squares = (np.zeros((others.shape[0], len(self._size))) for _ in range(2))
         # (x + b)^2 = x (x + 2 b) + b^2 with x stored: only what is stored is looked at.
         sum_bins(*_csr_arrays(others), self._baseline, self._bins, sums, squares)
         mean = (sums + self._mean) / self._size
-        variance = np.maximum((squares + self._square) / self._size - mean**2, 0.0)
-        raw = self.raw(deviations)
+        return mean, np.maximum((squares + self._square) / self._size - mean**2, 0.0)
+
+    def scale(
+        self, raw: NDArray[np.float64], mean: NDArray[np.float64], variance: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Raw scores as distances from random sets, given the `moments` of the same cells."""
+        from ..compiled.concepts import to_scale
+
         out = np.empty(raw.shape, dtype=np.float32)
         to_scale(raw + self._at_zero, mean, variance, self._share, self._squared, out)
-        return raw, out
+        return out
+
+    def score(
+        self, deviations: sp.csr_matrix, *, random_sets: sp.csr_matrix | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """What `raw` gives, and the scores of :func:`cell_zscores`; both ``(n_cells, n_concepts)``."""
+        moments = self.moments(deviations if random_sets is None else random_sets)
+        raw = self.raw(deviations)
+        return raw, self.scale(raw, *moments)
 
 
 class GroupSums:
