@@ -81,12 +81,21 @@ def _explorer() -> Html:
     search = tag(
         "div",
         tag("label", "Search columns, genes and words", for_="search"),
-        tag("input", id="search", type="search", autocomplete="off", spellcheck="false", role="combobox",
-            aria_expanded="false", aria_controls="options", aria_autocomplete="list",
-            placeholder="e.g. a gene, a cell type, a process"),
+        tag(
+            "input",
+            id="search",
+            type="search",
+            autocomplete="off",
+            spellcheck="false",
+            role="combobox",
+            aria_expanded="false",
+            aria_controls="options",
+            aria_autocomplete="list",
+            placeholder="e.g. a gene, a cell type, a process",
+        ),
         tag("ul", id="options", role="listbox", aria_label="Found", hidden="hidden"),
         class_="search",
-    )  # fmt: skip
+    )
     color = tag("div", tag("label", "Color by", for_="color"), tag("select", id="color"))
     tools = tag(
         "div",

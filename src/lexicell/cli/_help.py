@@ -12,12 +12,19 @@ SECTIONS = {
     "Start here": ("demo", "run", "view", "inspect", "doctor"),
     "Embed": ("genes", "coverage", "embed"),
     "Analyze": (
-        "cluster", "concepts", "vulnerability", "classify-vulnerability", "trajectory", "trends", "progression",
-        "annotate", "transfer",
+        "cluster",
+        "concepts",
+        "vulnerability",
+        "classify-vulnerability",
+        "trajectory",
+        "trends",
+        "progression",
+        "annotate",
+        "transfer",
     ),
     "Explain": ("explain", "perturb", "programs", "evaluate"),
     "Files": ("report", "embedders", "cache"),
-}  # fmt: skip
+}
 
 # Every example is parsed by a test.
 EXAMPLES = {

@@ -57,7 +57,7 @@ def annotate(
     """Suggest cell types by their names or descriptions.
 
     Writes the data with obs['text_suggested']: suggestions, not labels.
-    """  # fmt: skip
+    """
     from .. import Expression, tl
     from .._io import write_cells
     from .._keys import UNS

@@ -26,9 +26,19 @@ from ._trajectory import TIME_OPTIONS
 
 LABEL_COLUMNS = ("kind", "ari", "ari_sd", "ari_at_k", "kmeans_ari", "asw", "knn", "lr", "batch_mixing")
 TIME_COLUMNS = (
-    "kind", "spearman", "spearman_low", "spearman_high", "kendall", "gain", "gain_low", "gain_high", "spearman_sd",
-    "parts", "branch_f1", "branches",
-)  # fmt: skip
+    "kind",
+    "spearman",
+    "spearman_low",
+    "spearman_high",
+    "kendall",
+    "gain",
+    "gain_low",
+    "gain_high",
+    "spearman_sd",
+    "parts",
+    "branch_f1",
+    "branches",
+)
 
 
 @click.command()

@@ -133,8 +133,11 @@ def concepts(
     words = phrases_asked(query, file)
     texts: dict[str, Any] = {"organism": organism, "source": source, "embedder": embedder, "id_column": id_column}
     of_streams = {
-        "normalization": normalization, "library_size": library_size, "resume": resume, "chunk_size": chunk_size
-    }  # fmt: skip
+        "normalization": normalization,
+        "library_size": library_size,
+        "resume": resume,
+        "chunk_size": chunk_size,
+    }
     given = {name: value for name, value in of_streams.items() if value is not None}
     if stream or given:
         _stream(cells, output, words, genes_file, texts, {"use_rep": use_rep, **options, **given})

@@ -110,9 +110,14 @@ def _entry(row: dict[str, str]) -> Entry:
         return tuple(filter(None, row[column].split("|")))
 
     return Entry(
-        row["name"], row["category"], row["id"], parents=listed("parent"),
-        tissues=listed("tissue"), synonyms=listed("synonyms"), genes=listed("markers"),
-    )  # fmt: skip
+        row["name"],
+        row["category"],
+        row["id"],
+        parents=listed("parent"),
+        tissues=listed("tissue"),
+        synonyms=listed("synonyms"),
+        genes=listed("markers"),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -30,11 +30,21 @@ UP = 0.2
 """A gene goes up whose mean z in the group is so much above that elsewhere."""
 ORGANS = {
     "nervous system": (
-        "brain", "cortex", "motor cortex", "midbrain", "brainstem", "hippocampus", "striatum", "cerebellum",
-        "hypothalamus", "spinal cord", "meninges", "olfactory",
+        "brain",
+        "cortex",
+        "motor cortex",
+        "midbrain",
+        "brainstem",
+        "hippocampus",
+        "striatum",
+        "cerebellum",
+        "hypothalamus",
+        "spinal cord",
+        "meninges",
+        "olfactory",
     ),
     "blood": ("blood", "bone marrow", "thymus", "immune"),
-}  # fmt: skip
+}
 """Tissues that are judged together."""
 EVERYWHERE = frozenset({"vessel"})
 

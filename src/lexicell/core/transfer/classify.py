@@ -114,9 +114,13 @@ class LinearClassifier:
     def to_dict(self) -> dict[str, Any]:
         """Arrays, numbers and strings, as ``uns`` takes them."""
         return {
-            "classes": np.asarray(self.classes, dtype=object), "weights": self.weights, "mean": self.mean,
-            "sd": self.sd, "intercept": self.intercept, "about": dict(self.about),
-        }  # fmt: skip
+            "classes": np.asarray(self.classes, dtype=object),
+            "weights": self.weights,
+            "mean": self.mean,
+            "sd": self.sd,
+            "intercept": self.intercept,
+            "about": dict(self.about),
+        }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> LinearClassifier:
