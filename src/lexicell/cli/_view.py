@@ -14,7 +14,7 @@ __all__ = ["view"]
 
 
 @click.command()
-@click.argument("results", type=click.Path(exists=True, path_type=Path))
+@click.argument("results", type=click.Path(path_type=Path))
 @click.option("--use-rep", help="Representation to show; default: the fused one, else the text embedding.")
 @click.option("--color", multiple=True, help="Column of obs or gene to show on the map; may stand several times.")
 @click.option("--title", default="Cells in words", show_default=True, help="Heading of the page.")
