@@ -136,8 +136,8 @@ def test_the_rna_of_an_h5mu_file(tmp_path: Path) -> None:
     from anndata.io import write_elem
 
     with h5py.File(tmp_path / "cells.h5mu", "w") as file:
-        write_elem(file, "mod/rna", _cells())
-        write_elem(file, "mod/prot", anndata.AnnData(np.ones((3, 2), dtype=np.float32)))
+        write_elem(file.require_group("mod"), "rna", _cells())
+        write_elem(file.require_group("mod"), "prot", anndata.AnnData(np.ones((3, 2), dtype=np.float32)))
         everything = pd.DataFrame({"cell_type": ["C", "B", "A"], "rna:n": [1, 2, 3]}, index=CELLS[::-1])
         write_elem(file, "obs", everything)
     adata = lx.read(tmp_path / "cells.h5mu")
