@@ -148,7 +148,7 @@ def test_few_cells_give_fewer_components_and_say_so(adata):
     ("change", "options", "error", "message"),
     [
         (lambda d: d.uns["lexicell"]["X_text"]["params"].update(preset="paper"), {}, InputError, "preset='paper'"),
-        (lambda d: d.obsm.pop("X_text"), {}, MissingKeyError, "no representation 'X_text'.*none.*emb.cells"),
+        (lambda d: d.obsm.pop("X_text"), {}, MissingKeyError, "no representation 'X_text'.*empty.*emb.cells"),
         (lambda d: d.obsm["X_text"].__setitem__((3, 0), np.nan), {}, InputError, "1 cells have NaN.*'c3'"),
         (lambda d: d.X.data.__imul__(-1), {}, InputError, "holds negative values"),
         (lambda d: None, {"a": 1.5}, InputError, "between 0 and 1; got 1.5"),
