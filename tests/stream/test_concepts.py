@@ -281,6 +281,6 @@ def test_peak_does_not_grow_with_cells(tmp_path, genes, asked, monkeypatch):
         )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # The first run also pays for what is imported and compiled once. Four times the cells would quadruple what grows with
-    # them; garbage not yet collected differs by some percent.
+    # The first run also pays for what is imported and compiled once. Four times the cells would quadruple what grows
+    # with them; garbage not yet collected differs by some percent.
     assert peaks[2] < 1.2 * peaks[1], peaks
