@@ -169,7 +169,9 @@ def page() -> str:
     selection = shares.set_index("top_n").value.reindex(TOP_N).map("{:.1f}".format).to_frame("ns per nonzero")
     errors = rows[rows.part == "error"].set_index("top_n").value.reindex(TOP_N).map("{:.1e}".format)
     kernels = RESULTS / "kernels.csv"
+    pipeline = RESULTS / "pipeline.csv"
     filled = {
+        "PIPELINE": markdown(pipeline_table(pd.read_csv(pipeline))) if pipeline.exists() else MISSING,
         "ABOUT": about,
         "RATIOS": markdown(ratios(rows)),
         "TIMES": markdown(times(rows)),
@@ -192,6 +194,19 @@ def kernels_table(rows: pd.DataFrame) -> pd.DataFrame:
         ratios = chosen.now_us / chosen.before_us
         table[step] = [f"{us:.1f} ({ratio:.2f}x)" for us, ratio in zip(chosen.now_us, ratios, strict=True)]
     return table
+
+
+def pipeline_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """CPU seconds and peak memory of each step of `lexicell run` and of scanpy's tutorial pipeline."""
+    return pd.DataFrame(
+        {
+            "cells": [f"{n:,}" for n in rows["cells"]],
+            "pipeline": rows["tool"],
+            "step": rows["step"],
+            "CPU s": [f"{seconds:.1f}" for seconds in rows["cpu_seconds"]],
+            "peak GB so far": [f"{peak:.2f}" for peak in rows["peak_gb"]],
+        }
+    )
 
 
 def load() -> pd.DataFrame:
