@@ -28,12 +28,21 @@ def cells():
     return adata
 
 
+# A background job may have been told to ignore interruptions.
+_VIEW = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from lexicell.cli import main
+main(["view", sys.argv[1], "--color", "cell_type"])
+"""
+
+
 @pytest.fixture(scope="module")
 def served(cells, tmp_path_factory):
     """Address of a server, as the command prints it."""
     folder = tmp_path_factory.mktemp("run")
     cells.write_h5ad(folder / "cells.h5ad")
-    command = [sys.executable, "-m", "lexicell", "view", str(folder), "--color", "cell_type"]
+    command = [sys.executable, "-c", _VIEW, str(folder)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "500"}) as process:
         lines = []
         for line in process.stderr:
